@@ -1,0 +1,443 @@
+"""Converging a machine: its domain, root disk, seed, ports and plugged disks.
+
+Level-triggered: looks at wanted and actual, takes the missing steps, may be cut off anywhere and called again.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from backends import jobs
+from backends.agent.disk import converge_disk
+from backends.agent.host import DRIVER_ERRORS, Host, network_spec
+from backends.disks.inspect import ImageFormat
+from backends.disks.pool import Volume, root_disk
+from backends.disks.pool import disk as pool_disk
+from backends.jobs import Kind
+from backends.machines.seed import write_seed
+from backends.machines.spec import (
+    BaseImage,
+    DiskFormat,
+    DomainDisk,
+    DomainInterface,
+    DomainSpec,
+    Observed,
+    Power,
+    Reason,
+)
+from backends.model import Architecture, LinkState, MachineState, RestartMethod, StopMethod, SuspendMethod
+from backends.networks.spec import NetworkSpec, Port
+from backends.placement import place_waiting
+from backends.store.database import Connection, query
+
+log = structlog.get_logger()
+
+PRESS_AGAIN_S = 5
+"""A guest that is still booting misses the power button: it is pressed again until the time limit."""
+ROOT_DEVICE = "vda"
+DOMAIN_FORMATS: dict[ImageFormat, DiskFormat] = {ImageFormat.QCOW2: "qcow2", ImageFormat.RAW: "raw"}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedInterface:
+    id: UUID
+    network: NetworkSpec
+    mac: str
+    address: str | None
+    is_active: bool
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDisk:
+    id: UUID
+    disk_id: UUID
+    device: str
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WantedMachine:
+    """What should be, as the database has it, with what the agent has noted of it so far."""
+
+    id: UUID
+    title: str | None
+    hostname: str | None
+    architecture: Architecture
+    cores: int
+    memory_mib: int
+    share: int | None
+    root_size_bytes: int | None
+    image_id: UUID | None
+    root_image_id: UUID | None
+    ssh_key: str | None
+    user_data: str | None
+    wanted: MachineState
+    stop_method: StopMethod
+    suspend_method: SuspendMethod
+    restart_method: RestartMethod
+    boots_wanted: int
+    boots_done: int
+    asked_to_stop_at: datetime | None
+    host: str | None
+    admitted: bool
+    generation: int
+    observed_generation: int
+    state: MachineState
+    deleting: bool
+    interfaces: tuple[WantedInterface, ...]
+    disks: tuple[WantedDisk, ...]
+
+    @property
+    def restart_pending(self) -> bool:
+        return self.boots_done < self.boots_wanted
+
+
+def converge_machine(host: Host, machine_id: UUID) -> None:
+    """Makes the machine what it should be, as far as that goes without waiting."""
+    with host.exclusively(Kind.MACHINE, machine_id):
+        with host.connection() as connection:
+            machine = _read(connection, machine_id)
+        if machine is None or machine.host != host.name:
+            return
+        try:
+            _converge(host, machine)
+        except DRIVER_ERRORS as error:
+            log.warning("machine not converged", machine=str(machine_id), reason=str(error))
+            host.write("machine_failed", id=machine_id, message=str(error))
+
+
+def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
+    row = connection.execute(query("agent.machine"), {"id": machine_id}).fetchone()
+    if row is None:
+        return None
+    interfaces = tuple(
+        WantedInterface(
+            UUID(item[0]),
+            network_spec(UUID(item[1]), item[6], item[7], shared=item[8], is_up=item[9]),
+            item[2],
+            item[3],
+            item[4] == LinkState.ACTIVE,
+            item[5],
+        )
+        for item in row[25] or ()
+    )
+    disks = tuple(WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4]) for item in row[26] or ())
+    return WantedMachine(
+        row[0], row[1], row[2], Architecture(row[3]), row[4], row[5], row[6], row[7], row[8], row[9], row[10],
+        row[11], MachineState(row[12]), StopMethod(row[13]), SuspendMethod(row[14]), RestartMethod(row[15]),
+        row[16], row[17], row[18], row[19], row[20], row[21], row[22], MachineState(row[23]), row[24],
+        interfaces, disks,
+    )  # fmt: skip
+
+
+def _converge(host: Host, machine: WantedMachine) -> None:
+    observed = host.hypervisor.observe(machine.id)
+    if machine.deleting:
+        _remove(host, machine)
+    elif _guest_shut_itself_down(machine, observed):
+        host.write("guest_stopped", id=machine.id, generation=machine.generation)
+        _settle_inactive(host, machine, "the guest shut itself down")
+    elif machine.wanted is MachineState.ACTIVE and machine.admitted:
+        _activate(host, machine, observed)
+    elif machine.wanted is MachineState.SUSPENDED and machine.admitted:
+        if machine.state is MachineState.INACTIVE and not _is_on(observed):  # asked for before it had started
+            _activate(host, machine, observed)
+            observed = host.hypervisor.observe(machine.id)
+        _suspend(host, machine, observed)
+    elif machine.wanted is MachineState.INACTIVE:
+        _deactivate(host, machine, observed)
+
+
+def _guest_shut_itself_down(machine: WantedMachine, observed: Observed | None) -> bool:
+    return (
+        observed is not None
+        and observed.power is Power.OFF
+        and observed.reason is Reason.GUEST_SHUTDOWN
+        and machine.wanted is MachineState.ACTIVE
+        and machine.state is MachineState.ACTIVE
+        and machine.generation == machine.observed_generation  # else it may have been stopped and started meanwhile
+        and not machine.restart_pending
+    )
+
+
+def _is_on(observed: Observed | None) -> bool:
+    return observed is not None and observed.power in (Power.RUNNING, Power.PAUSED, Power.CRASHED)
+
+
+def _activate(host: Host, machine: WantedMachine, observed: Observed | None) -> None:
+    if machine.restart_pending and _is_on(observed) and not _restart(host, machine, observed):
+        return
+    if machine.restart_pending:
+        observed = host.hypervisor.observe(machine.id)
+    held: set[UUID] = set()
+    if _is_on(observed) and observed is not None and observed.power is Power.RUNNING:
+        held = _plug(host, machine, observed)
+    else:
+        for interface in machine.interfaces:
+            _ensure_port(host, machine, interface)
+        host.hypervisor.ensure_running(_spec(host, machine))
+        observed = host.hypervisor.observe(machine.id)
+        if observed is not None:
+            held = _plug(host, machine, observed)
+    if machine.restart_pending or machine.asked_to_stop_at is not None:
+        host.write("machine_booted", id=machine.id, boots=machine.boots_wanted)
+    console = observed.vnc if observed else None
+    _settle(host, machine, MachineState.ACTIVE, console=console, held=held)
+
+
+def _restart(host: Host, machine: WantedMachine, observed: Observed | None) -> bool:
+    """False while the guest is still shutting down; True once it is off or has been reset."""
+    match machine.restart_method:
+        case RestartMethod.WARM if observed is not None and observed.power is Power.RUNNING:
+            host.hypervisor.reset(machine.id)
+            return True
+        case RestartMethod.GRACEFUL if observed is not None and observed.power is Power.RUNNING:
+            return _press_power_button(host, machine, forces=True)
+        case _:
+            host.hypervisor.ensure_off(machine.id)
+            return True
+
+
+def _press_power_button(host: Host, machine: WantedMachine, *, forces: bool) -> bool:
+    """True once the guest is off, which it is at the end of the time limit if `forces`."""
+    asked_at = machine.asked_to_stop_at
+    if asked_at is not None and (datetime.now(UTC) - asked_at).total_seconds() >= host.graceful_stop_s:
+        if not forces:
+            return False
+        host.hypervisor.ensure_off(machine.id)
+        return True
+    host.write("machine_asked_to_stop", id=machine.id, message="waiting for the guest to shut down")
+    host.hypervisor.request_shutdown(machine.id)
+    with host.connection() as connection:
+        jobs.defer_later(connection, host.name, Kind.MACHINE, machine.id, delay_s=PRESS_AGAIN_S)
+    return False
+
+
+def _suspend(host: Host, machine: WantedMachine, observed: Observed | None) -> None:
+    if machine.suspend_method is SuspendMethod.HIBERNATE:
+        if _is_on(observed):
+            host.hypervisor.ensure_hibernated(machine.id)
+    elif observed is not None and observed.power is Power.RUNNING:
+        host.hypervisor.ensure_paused(machine.id)
+    if observed is None or observed.power is Power.OFF:
+        _settle(host, machine, MachineState.ERROR, "there is no running guest to suspend: start it first")
+        return
+    _settle(host, machine, MachineState.SUSPENDED)
+
+
+def _deactivate(host: Host, machine: WantedMachine, observed: Observed | None) -> None:
+    if observed is not None and observed.power is Power.RUNNING and machine.stop_method is not StopMethod.POWEROFF:
+        forces = machine.stop_method is StopMethod.GRACEFUL
+        asked_at = machine.asked_to_stop_at
+        if not _press_power_button(host, machine, forces=forces):
+            if asked_at is None or (datetime.now(UTC) - asked_at).total_seconds() < host.graceful_stop_s:
+                return
+            host.write("guest_ignored_stop", id=machine.id, generation=machine.generation)
+            message = f"the guest did not react to the power button within {host.graceful_stop_s:g} s"
+            _settle(host, machine, MachineState.ACTIVE, message, console=observed.vnc)
+            return
+    host.hypervisor.ensure_off(machine.id)
+    _settle_inactive(host, machine, "")
+
+
+def _settle_inactive(host: Host, machine: WantedMachine, message: str) -> None:
+    for interface in machine.interfaces:
+        if interface.deleting:
+            host.networks.absent_port(interface.id)
+            _forget_link(host, "interface", interface.id)
+    for disk in machine.disks:
+        if disk.deleting:
+            _forget_link(host, "attachment", disk.id)
+    host.write("machine_booted", id=machine.id, boots=machine.boots_wanted)
+    _settle(host, machine, MachineState.INACTIVE, message)
+    with host.connection() as connection:
+        place_waiting(connection)
+        for row in connection.execute(query("agent.images_to_save"), {"id": machine.id}).fetchall():
+            jobs.defer(connection, host.name, Kind.IMAGE, row[0])
+
+
+def _settle(
+    host: Host,
+    machine: WantedMachine,
+    state: MachineState,
+    message: str = "",
+    *,
+    console: str | None = None,
+    held: Collection[UUID] = (),
+) -> None:
+    """`held` are the links that the guest hasn't released yet: they stay as they are."""
+    link_state = LinkState.ACTIVE if state is MachineState.ACTIVE else LinkState.INACTIVE
+    host.write(
+        "machine_observed",
+        id=machine.id,
+        state=state.value,
+        message=message,
+        console=console,
+        generation=machine.generation,
+        link_state=link_state.value,
+        held=list(held),
+    )
+
+
+def _remove(host: Host, machine: WantedMachine) -> None:
+    host.hypervisor.absent(machine.id)
+    for interface in machine.interfaces:
+        host.networks.absent_port(interface.id)
+    host.pool.absent(root_disk(machine.id))
+    host.seed_path(machine.id).unlink(missing_ok=True)
+    parameters = {"id": machine.id}
+    with host.connection() as connection, connection.transaction():
+        networks = connection.execute(query("agent.networks_left"), parameters).fetchall()
+        disks = connection.execute(query("agent.disks_left"), parameters).fetchall()
+        connection.execute(query("agent.forget_machine"), parameters)
+        connection.execute("DELETE FROM machine WHERE id = %(id)s", parameters)
+        for network_id, network_host in networks:
+            jobs.defer(connection, network_host, Kind.NETWORK, network_id)
+        for disk_id, disk_host in disks:
+            jobs.defer(connection, disk_host, Kind.DISK, disk_id)
+        place_waiting(connection)
+
+
+def _spec(host: Host, machine: WantedMachine) -> DomainSpec:
+    disks = []
+    if machine.root_size_bytes is not None:
+        _ensure_root(host, machine)
+        disks.append(
+            DomainDisk(host.pool.path(root_disk(machine.id)), "qcow2", ROOT_DEVICE, serial=machine.id.hex[:20])
+        )
+    for disk in machine.disks:
+        if disk.deleting:
+            _forget_link(host, "attachment", disk.id)
+        else:
+            disks.append(_plugged_disk(host, disk))
+    seed = host.seed_path(machine.id)
+    write_seed(
+        seed,
+        instance_id=str(machine.id),
+        hostname=machine.hostname or f"vm-{machine.id.hex[:8]}",
+        ssh_keys=tuple(line for line in (machine.ssh_key or "").splitlines() if line.strip()),
+        user_data=base64.b64decode(machine.user_data) if machine.user_data else None,
+    )
+    return DomainSpec(
+        machine.id,
+        machine.title,
+        machine.cores,
+        machine.memory_mib,
+        machine.share,
+        machine.architecture,
+        tuple(disks),
+        tuple(_plugged_interface(host, interface) for interface in machine.interfaces if not interface.deleting),
+        seed,
+    )
+
+
+def _ensure_root(host: Host, machine: WantedMachine) -> None:
+    """The root disk, cloned from its image once; a lost one is never replaced in silence."""
+    if machine.image_id is None or machine.root_size_bytes is None:
+        return
+    root = root_disk(machine.id)
+    if machine.root_image_id == machine.image_id:
+        host.pool.facts(root)
+    else:
+        if machine.root_image_id is not None:
+            host.pool.absent(root)
+        host.pool.ensure_clone(root, machine.image_id, machine.root_size_bytes)
+        host.write("root_made", id=machine.id, image_id=machine.image_id)
+    host.pool.ensure_size(root, machine.root_size_bytes)
+
+
+def _plugged_disk(host: Host, disk: WantedDisk) -> DomainDisk:
+    converge_disk(host, disk.disk_id)
+    return _domain_disk(host, pool_disk(disk.disk_id), disk.device)
+
+
+def _domain_disk(host: Host, volume: Volume, device: str) -> DomainDisk:
+    """With its whole chain, so that QEMU opens the files and formats known here and none that a guest names."""
+    own, *bases = host.pool.chain(volume)
+    return DomainDisk(
+        own.path,
+        DOMAIN_FORMATS[own.format],
+        device,
+        serial=volume.id.hex[:20],
+        bases=tuple(BaseImage(base.path, DOMAIN_FORMATS[base.format]) for base in bases),
+    )
+
+
+def _plugged_interface(host: Host, interface: WantedInterface) -> DomainInterface:
+    return DomainInterface(
+        host.networks.tap_name(interface.id), host.networks.bridge_name(interface.network.id), interface.mac
+    )
+
+
+def _ensure_port(host: Host, machine: WantedMachine, interface: WantedInterface) -> None:
+    if interface.deleting:
+        host.networks.absent_port(interface.id)
+        _forget_link(host, "interface", interface.id)
+        return
+    with host.exclusively(Kind.NETWORK, interface.network.id):
+        host.networks.ensure_network(interface.network)
+    port = Port(interface.id, interface.network.id, interface.mac, interface.address, machine.hostname)
+    host.networks.ensure_port(interface.network, port)
+
+
+def _plug(host: Host, machine: WantedMachine, observed: Observed) -> set[UUID]:
+    """Brings the devices of a running guest in line: out with what is to go, in with what is new.
+
+    The links whose devices the guest still holds are returned; they are tried again after a while.
+    """
+    held = {link.id for link in machine.interfaces if not _plug_interface(host, machine, observed, link)}
+    return held | {link.id for link in machine.disks if not _plug_disk(host, machine, observed, link)}
+
+
+def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, interface: WantedInterface) -> bool:
+    """False while the guest holds it. A card with a new address is plugged anew, so that the guest asks for it."""
+    tap = host.networks.tap_name(interface.id)
+    plugged = next((card for card in observed.interfaces if card.tap == tap), None)
+    has_changed = machine.state is MachineState.ACTIVE and not interface.is_active
+    if plugged is not None and (interface.deleting or has_changed or plugged.mac != interface.mac):
+        if not host.hypervisor.ensure_interface_detached(machine.id, tap):
+            _retry_unplug(host, machine, "interface", interface.id)
+            return False
+        plugged = None
+    if plugged is None or not interface.is_active:
+        _ensure_port(host, machine, interface)
+    if plugged is None and not interface.deleting:
+        host.hypervisor.ensure_interface_attached(machine.id, _plugged_interface(host, interface))
+    return True
+
+
+def _plug_disk(host: Host, machine: WantedMachine, observed: Observed, disk: WantedDisk) -> bool:
+    """False while the guest holds it."""
+    path = host.pool.path(pool_disk(disk.disk_id))
+    devices = {plugged.device for plugged in observed.disks if plugged.path == path}
+    wanted = set() if disk.deleting else {disk.device}
+    for device in devices - wanted:
+        if not host.hypervisor.ensure_disk_detached(machine.id, device):
+            _retry_unplug(host, machine, "attachment", disk.id)
+            return False
+    if disk.deleting:
+        _forget_link(host, "attachment", disk.id)
+    elif not devices & wanted:
+        host.hypervisor.ensure_disk_attached(machine.id, _plugged_disk(host, disk))
+    return True
+
+
+def _retry_unplug(host: Host, machine: WantedMachine, table: str, link_id: UUID) -> None:
+    with host.connection() as connection:
+        connection.execute(
+            f"UPDATE {table} SET state_message = 'the guest has not released it yet' WHERE id = %s", [link_id]
+        )
+        jobs.defer_later(connection, host.name, Kind.MACHINE, machine.id, delay_s=PRESS_AGAIN_S)
+
+
+def _forget_link(host: Host, table: str, link_id: UUID) -> None:
+    with host.connection() as connection, connection.transaction():
+        connection.execute("DELETE FROM tagging WHERE resource_id = %s", [link_id])
+        connection.execute(f"DELETE FROM {table} WHERE id = %s AND deleting", [link_id])

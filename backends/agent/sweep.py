@@ -1,0 +1,120 @@
+"""Looking at everything at once: drift heals, waiting machines are placed, leftovers of ours go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from backends import jobs
+from backends.agent.host import Host, network_spec
+from backends.disks.pool import disk, root_disk
+from backends.jobs import Kind
+from backends.machines.spec import Power
+from backends.model import DiskState, ImageState, LinkState, MachineState
+from backends.networks.spec import Port
+from backends.placement import place_waiting
+from backends.store.database import query
+from backends.store.rows import Row
+
+log = structlog.get_logger()
+
+SETTLED_POWER: dict[MachineState, set[Power | None]] = {
+    MachineState.ACTIVE: {Power.RUNNING},
+    MachineState.SUSPENDED: {Power.PAUSED, Power.HIBERNATED},
+    MachineState.INACTIVE: {Power.OFF, None},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    machines: Sequence[Row]
+    networks: Sequence[Row]
+    ports: Sequence[Row]
+    disks: Sequence[Row]
+    images: Sequence[Row]
+
+
+def sweep(host: Host) -> None:
+    """Defers a job for whatever isn't as it should be; restores the networks; removes what no row accounts for.
+
+    What is here is listed before the rows are read: a row is always written before its thing is made, so
+    whatever is here without a row is a leftover and not something new.
+    """
+    domains = host.hypervisor.machines()
+    roots, disks = host.pool.machines(), host.pool.disks()
+    image_files = host.pool.images()
+    seeds = set(host.seeds.glob("*.iso"))
+    with host.networks.exclusively():  # a port made after its row was read would pass for a leftover
+        rows = _read(host)
+        _restore_networks(host, rows)
+    for kind, resource_id in _unsettled(host, rows):
+        with host.connection() as connection:
+            jobs.defer(connection, host.name, kind, resource_id)
+    with host.connection() as connection:
+        place_waiting(connection)
+    machine_ids = {row[0] for row in rows.machines}
+    for machine_id in domains - machine_ids:
+        log.warning("leftover domain removed", machine=str(machine_id))
+        host.hypervisor.absent(machine_id)
+    for leftover in [root_disk(found) for found in roots - machine_ids] + [
+        disk(found) for found in disks - {row[0] for row in rows.disks}
+    ]:
+        log.warning("leftover removed", what=str(leftover))
+        host.pool.absent(leftover)
+    for image_id in image_files - {row[0] for row in rows.images}:
+        log.warning("leftover image removed", image=str(image_id))
+        host.pool.absent_image(image_id)
+    for seed in seeds:
+        if seed.stem not in {str(machine_id) for machine_id in machine_ids}:
+            seed.unlink(missing_ok=True)
+
+
+def _read(host: Host) -> _Rows:
+    with host.connection() as connection:
+        machines, networks, ports, disks, images = (
+            connection.execute(query(f"agent.sweep_{name}"), {"host": host.name}).fetchall()
+            for name in ("machines", "networks", "ports", "disks", "images")
+        )
+    return _Rows(machines, networks, ports, disks, images)
+
+
+def _restore_networks(host: Host, rows: _Rows) -> None:
+    specs = [
+        network_spec(network_id, cidr, gateway, shared=shared, is_up=is_up)
+        for network_id, cidr, gateway, shared, is_up, _, _, _ in rows.networks
+    ]
+    ports = [Port(*row) for row in rows.ports]
+    restored = host.networks.restore(specs, ports)
+    for what in restored.repaired:
+        log.warning("network repaired", what=what)
+    for network_id, reason in restored.failed.items():
+        log.warning("network not restored", network=str(network_id), reason=reason)
+
+
+def _unsettled(host: Host, rows: _Rows) -> list[tuple[Kind, UUID]]:
+    found: list[tuple[Kind, UUID]] = []
+    for machine_id, wanted, state, is_seen, deleting, admitted, is_booted in rows.machines:
+        observed = host.hypervisor.observe(machine_id)
+        power = observed.power if observed else None
+        is_settled = state == wanted and is_seen and is_booted and power in SETTLED_POWER[MachineState(wanted)]
+        is_waiting = wanted == MachineState.ACTIVE and not admitted and power in (None, Power.OFF)
+        if deleting or not (is_settled or is_waiting):
+            found.append((Kind.MACHINE, machine_id))
+    for network_id, _, _, shared, is_up, state, is_seen, deleting in rows.networks:
+        wanted_state = LinkState.ACTIVE if is_up else LinkState.INACTIVE
+        if deleting or state != wanted_state or not (is_seen or shared):
+            found.append((Kind.NETWORK, network_id))
+    found += [
+        (Kind.DISK, disk_id)
+        for disk_id, wanted, state, is_seen, deleting in rows.disks
+        if deleting or not is_seen or DiskState(state) is not DiskState(wanted)
+    ]
+    found += [
+        (Kind.IMAGE, image_id)
+        for image_id, state, deleting, is_saved in rows.images
+        if deleting or (is_saved and state == ImageState.PENDING)
+    ]
+    return found

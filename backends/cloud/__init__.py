@@ -1,0 +1,28 @@
+"""The door: the one way in which front-ends read and change the cloud.
+
+A `Cloud` speaks for one caller. Reads are one SQL query and show only what the caller's project owns (all of it to
+a cloud admin); whatever else answers `NotFound`. Changes write what should be and defer the agent's job in one
+transaction, and return at once.
+"""
+
+from __future__ import annotations
+
+from backends.cloud.disks import DiskChanges, DiskDoor
+from backends.cloud.images import ImageDoor
+from backends.cloud.links import AttachmentChanges, InterfaceChanges, LinkDoor
+from backends.cloud.machines import MachineChanges, MachineDoor
+from backends.cloud.networks import NetworkChanges, NetworkDoor
+from backends.cloud.tags import TagDoor
+
+__all__ = [
+    "AttachmentChanges",
+    "Cloud",
+    "DiskChanges",
+    "InterfaceChanges",
+    "MachineChanges",
+    "NetworkChanges",
+]
+
+
+class Cloud(MachineDoor, NetworkDoor, DiskDoor, LinkDoor, ImageDoor, TagDoor):
+    """Everything the caller may do; see the module's docstring."""

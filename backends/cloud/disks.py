@@ -1,0 +1,187 @@
+"""The door to persistent disks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+from uuid import UUID, uuid4
+
+from backends.cloud.door import check_range, check_text
+from backends.cloud.images import ImageDoor
+from backends.cloud.machines import MOST_DISK_BYTES
+from backends.errors import Conflict, Invalid, NotApplicable
+from backends.jobs import Kind
+from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, NewDisk, Page
+from backends.placement import Need, choose_host, waiting_message
+from backends.states import DISK_ACTIONS, DISK_TARGETS
+from backends.store.database import Connection
+from backends.store.rows import DISKS
+
+LEAST_DISK_BYTES = 2**20
+
+
+class DiskChanges(TypedDict, total=False):
+    """size_bytes only grows (`Invalid`)."""
+
+    title: str | None
+    summary: str | None
+    size_bytes: int
+
+
+class DiskDoor(ImageDoor):
+    """A disk's life is independent of any machine."""
+
+    def disks(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Disk]:
+        return self._many(DISKS, where, page)
+
+    def disk_ids(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[UUID]:
+        return self._identities(DISKS, where, page)
+
+    def disk(self, disk_id: UUID) -> Disk:
+        return self._one(DISKS, disk_id)
+
+    def create_disk(self, new: NewDisk) -> Disk:
+        check_text("the title", new.title)
+        check_text("the summary", new.summary, 8192)
+        with self._change() as connection:
+            image = self._usable_image(new.image_name) if new.image_name else None
+            size_bytes = new.size_bytes or (image.size_bytes if image else 0)
+            if image is not None and size_bytes < image.size_bytes:
+                raise Invalid(f"the size is {size_bytes} bytes; the image {image.name!r} needs {image.size_bytes}")
+            return self._new_disk(connection, new, size_bytes, image_id=image.id if image else None)
+
+    def _new_disk(
+        self,
+        connection: Connection,
+        new: NewDisk,
+        size_bytes: int,
+        *,
+        image_id: UUID | None = None,
+        source: Disk | None = None,
+    ) -> Disk:
+        check_range("the size in bytes", size_bytes, LEAST_DISK_BYTES, MOST_DISK_BYTES)
+        size_bytes = -(-size_bytes // 512) * 512
+        disk_id = new.id or uuid4()
+        need = Need(disk_bytes=size_bytes, host=source.host if source else None)
+        host = choose_host(connection, need)
+        if source is not None and host is None:
+            raise Conflict(f"there is no room for a copy: {waiting_message(need)}")
+        self._insert(
+            connection,
+            "disk",
+            {
+                "id": disk_id,
+                "project_id": source.project_id if source else self._caller.project_id,
+                "title": new.title,
+                "summary": new.summary,
+                "size_bytes": size_bytes,
+                "image_id": image_id,
+                "source_disk_id": source.id if source else None,
+                "host": host,
+                "state_message": "" if host else waiting_message(need),
+            },
+        )
+        self._tag_new(connection, new.tag_ids, disk_id)
+        self._converge(connection, host, Kind.DISK, disk_id)
+        return self.disk(disk_id)
+
+    def update_disk(self, disk_id: UUID, changes: DiskChanges) -> Disk:
+        with self._change() as connection:
+            disk = self._one(DISKS, disk_id, lock=True)
+            check_text("the title", changes.get("title"))
+            check_text("the summary", changes.get("summary"), 8192)
+            values = {name: value for name, value in changes.items() if getattr(disk, name) != value}
+            if "size_bytes" in values:
+                self.resize_disk(disk_id, changes["size_bytes"])
+                del values["size_bytes"]
+            self._update(connection, "disk", disk_id, values)
+            return self.disk(disk_id)
+
+    def delete_disk(self, disk_id: UUID) -> None:
+        """`Conflict` while attached."""
+        with self._change() as connection:
+            disk = self._one(DISKS, disk_id, lock=True)
+            machine_id = self._attached_to(connection, disk_id)
+            if machine_id is not None:
+                raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
+            self._update(connection, "disk", disk_id, {"deleting": True})
+            if disk.host is None:
+                connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk_id])
+                connection.execute("DELETE FROM disk WHERE id = %s", [disk_id])
+            self._converge(connection, disk.host, Kind.DISK, disk_id)
+
+    def disk_online(self, disk_id: UUID) -> Disk:
+        return self._disk_action(disk_id, "online")
+
+    def disk_offline(self, disk_id: UUID) -> Disk:
+        """`Conflict` while attached."""
+        with self._change() as connection:
+            self._one(DISKS, disk_id, lock=True)
+            machine_id = self._attached_to(connection, disk_id)
+            if machine_id is not None:
+                raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
+            return self._disk_action(disk_id, "offline")
+
+    def resize_disk(self, disk_id: UUID, size_bytes: int) -> Disk:
+        with self._change() as connection:
+            disk = self._applicable(disk_id, "resize")
+            check_range("the size in bytes", size_bytes, LEAST_DISK_BYTES, MOST_DISK_BYTES)
+            size_bytes = -(-size_bytes // 512) * 512
+            if size_bytes < disk.size_bytes:
+                raise Invalid(f"the size is {size_bytes} bytes; a storage of {disk.size_bytes} bytes can only grow")
+            if size_bytes == disk.size_bytes:
+                return disk
+            if disk.host is not None:
+                need = Need(disk_bytes=size_bytes - disk.size_bytes, host=disk.host)
+                if choose_host(connection, need) is None:
+                    raise Conflict(f"the storage can't grow: {waiting_message(need)}")
+            values = {"size_bytes": size_bytes, "state": DiskState.RESIZE.value}
+            self._update(connection, "disk", disk_id, values if disk.host else {"size_bytes": size_bytes})
+            self._converge(connection, disk.host, Kind.DISK, disk_id)
+            machine_id = self._attached_to(connection, disk_id)
+            if machine_id is not None:
+                self._converge(connection, disk.host, Kind.MACHINE, machine_id)
+            return self.disk(disk_id)
+
+    def snapshot_disk(self, disk_id: UUID) -> Disk:
+        """A new disk with the content that this one has now; the new one is returned."""
+        return self._copy_disk(disk_id, "snapshot")
+
+    def backup_disk(self, disk_id: UUID) -> Disk:
+        """As `snapshot_disk`: each is a full copy that shares nothing with this one."""
+        return self._copy_disk(disk_id, "backup")
+
+    def _copy_disk(self, disk_id: UUID, action: str) -> Disk:
+        with self._change() as connection:
+            disk = self._applicable(disk_id, action)
+            if disk.host is None:
+                raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
+            self._update(connection, "disk", disk_id, {"state": action})
+            title = f"{action.capitalize()} of {disk.title or disk.id}"
+            copy = NewDisk(title=title[:1024], summary=f"{action} of storage {disk.id}")
+            return self._new_disk(connection, copy, disk.size_bytes, source=disk)
+
+    def _disk_action(self, disk_id: UUID, action: str) -> Disk:
+        with self._change() as connection:
+            disk = self._applicable(disk_id, action)
+            self._update(connection, "disk", disk_id, {"wanted": DISK_TARGETS[action].value})
+            self._converge(connection, disk.host, Kind.DISK, disk_id)
+            return self.disk(disk_id)
+
+    def _applicable(self, disk_id: UUID, action: str) -> Disk:
+        disk = self._one(DISKS, disk_id, lock=True)
+        if action not in DISK_ACTIONS[disk.state] + DISK_ACTIONS[disk.wanted]:
+            raise NotApplicable(
+                f"{action} does not apply to the storage {disk_id}, which is {disk.state}; what applies is"
+                f" {', '.join(DISK_ACTIONS[disk.state]) or 'nothing until that is done'}"
+            )
+        return disk
+
+    @staticmethod
+    def _attached_to(connection: Connection, disk_id: UUID) -> UUID | None:
+        row = connection.execute(
+            "SELECT a.machine_id FROM attachment a JOIN machine m ON m.id = a.machine_id"
+            " WHERE a.disk_id = %s AND NOT m.deleting",
+            [disk_id],
+        ).fetchone()
+        return None if row is None else row[0]

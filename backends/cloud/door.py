@@ -1,0 +1,137 @@
+"""What every part of the door shares: the caller, the connection, finding what the caller may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+from psycopg import sql
+
+from backends import jobs
+from backends.errors import Conflict, Invalid, NotFound
+from backends.jobs import Kind
+from backends.model import Caller, Filter, Page, Role, Size
+from backends.store import select
+from backends.store.database import Connection, Database
+from backends.store.rows import Table
+
+T = TypeVar("T")
+
+GENERATIONS = ("machine", "network", "disk")
+"""The tables whose rows count their changes."""
+
+NOUNS = {
+    "machine": "compute",
+    "disk": "storage",
+    "network": "network",
+    "interface": "network interface",
+    "attachment": "storage link",
+    "image": "image",
+}
+
+
+class Door:
+    """`sizes` maps names to resource templates; the one called `default_size` serves who asks for none."""
+
+    def __init__(self, database: Database, caller: Caller, sizes: Mapping[str, Size], default_size: str) -> None:
+        self._database = database
+        self._caller = caller
+        self._sizes = sizes
+        self._default_size = default_size
+        self._connection: Connection | None = None
+        self._scope = None if caller.role is Role.CLOUD_ADMIN else caller.project_id
+
+    @property
+    def caller(self) -> Caller:
+        return self._caller
+
+    @contextmanager
+    def atomically(self) -> Iterator[None]:
+        """All calls inside happen or none does (GFD.185 §3.6.4: actions on collections)."""
+        with self._change():
+            yield
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        if self._connection is not None:
+            yield self._connection
+            return
+        with self._database.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def _change(self) -> Iterator[Connection]:
+        if self._connection is not None:
+            yield self._connection
+            return
+        with self._database.connection() as connection, connection.transaction():
+            self._connection = connection
+            try:
+                yield connection
+            finally:
+                self._connection = None
+
+    def _one(self, table: Table[T], resource_id: UUID, *, lock: bool = False) -> T:
+        with self._read() as connection:
+            found = select.one(connection, table, self._scope, resource_id, lock=lock)
+        if found is None:
+            raise NotFound(f"there is no {NOUNS[table.name]} {resource_id}")
+        return found
+
+    def _many(self, table: Table[T], where: Filter, page: Page) -> Sequence[T]:
+        with self._read() as connection:
+            return select.many(connection, table, self._scope, where, page)
+
+    def _identities(self, table: Table[Any], where: Filter, page: Page) -> Sequence[UUID]:
+        with self._read() as connection:
+            return select.identities(connection, table, self._scope, where, page)
+
+    def _insert(self, connection: Connection, table: str, values: Mapping[str, object]) -> None:
+        """Inserts a row; an identity that exists is a `Conflict` whoever owns it."""
+        statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(map(sql.Placeholder, values)),
+        )
+        if connection.execute(statement, values).rowcount == 0:
+            raise Conflict(f"the identity {values['id']} is taken")
+
+    def _update(self, connection: Connection, table: str, resource_id: UUID, values: Mapping[str, object]) -> None:
+        if not values:
+            return
+        assignments = [sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values]
+        if table in GENERATIONS:
+            assignments.append(sql.SQL("generation = generation + 1").format())
+        statement = sql.SQL("UPDATE {} SET {} WHERE id = {}").format(
+            sql.Identifier(table), sql.SQL(", ").join(assignments), sql.Placeholder("the_id")
+        )
+        connection.execute(statement, {**values, "the_id": resource_id})
+
+    def _converge(self, connection: Connection, host: str | None, kind: Kind, resource_id: UUID) -> None:
+        """Defers the job, unless no host has the resource yet: placement defers it then."""
+        if host is not None:
+            jobs.defer(connection, host, kind, resource_id)
+
+    def _tag_new(self, connection: Connection, tag_ids: Sequence[UUID], resource_id: UUID) -> None:
+        for tag_id in tag_ids:
+            connection.execute(
+                "INSERT INTO tagging (tag_id, resource_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                [tag_id, resource_id],
+            )
+
+
+def check_text(name: str, value: str | None, limit: int = 1024) -> None:
+    """Titles and the like: bounded, and without NUL, which PostgreSQL can't hold."""
+    if value is None:
+        return
+    if len(value) > limit:
+        raise Invalid(f"{name} has {len(value)} characters; at most {limit} are allowed")
+    if "\0" in value:
+        raise Invalid(f"{name} contains a NUL character")
+
+
+def check_range(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise Invalid(f"{name} is {value}; it must be between {least} and {most}")

@@ -1,0 +1,340 @@
+"""The door to what joins machines to networks and disks: interfaces and attachments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from typing import TypedDict
+from uuid import UUID, uuid4
+
+from backends.cloud.door import Door, check_text
+from backends.errors import Conflict, Invalid, NoCapacity, NotFound
+from backends.jobs import Kind
+from backends.model import (
+    EVERYTHING,
+    NO_FILTER,
+    Allocation,
+    Attachment,
+    DiskState,
+    Filter,
+    Interface,
+    LinkState,
+    Network,
+    NewAttachment,
+    NewInterface,
+    Page,
+)
+from backends.networks.addresses import (
+    check_host_address,
+    default_gateway,
+    mac_of,
+    parse_mac,
+    parse_subnet,
+    reserved_addresses,
+)
+from backends.store.database import Connection, query
+from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS
+
+DEVICE = re.compile(r"vd[a-z]")
+MOST_INTERFACES = 8
+
+
+class InterfaceChanges(TypedDict, total=False):
+    """A new mac or address reaches a running guest by plugging its interface again."""
+
+    title: str | None
+    mac: str
+    address: str | None
+    gateway: str | None
+
+
+class AttachmentChanges(TypedDict, total=False):
+    title: str | None
+    device: str
+    mount_point: str | None
+
+
+class LinkDoor(Door):
+    """Both ends of a link belong to one project, but for the shared network."""
+
+    def interfaces(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Interface]:
+        return self._many(INTERFACES, where, page)
+
+    def interface_ids(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[UUID]:
+        return self._identities(INTERFACES, where, page)
+
+    def interface(self, interface_id: UUID) -> Interface:
+        return self._one(INTERFACES, interface_id)
+
+    def create_interface(self, machine_id: UUID, new: NewInterface) -> Interface:
+        with self._change() as connection:
+            machine = self._one(MACHINES, machine_id, lock=True)
+            host = self._host_of_links(connection, (new,), ())
+            if host is not None and machine.host not in (None, host):
+                raise Conflict(f"the network {new.network_id} is on host {host}, the compute on {machine.host}")
+            names = {
+                row[0] for row in connection.execute("SELECT name FROM interface WHERE machine_id = %s", [machine_id])
+            }
+            if len(names) >= MOST_INTERFACES:
+                raise Conflict(f"the compute {machine_id} has {len(names)} interfaces; at most {MOST_INTERFACES} fit")
+            name = next(f"eth{index}" for index in range(MOST_INTERFACES) if f"eth{index}" not in names)
+            interface_id = self._insert_interface(connection, machine_id, new, name)
+            self._touch(connection, machine_id)
+            return self.interface(interface_id)
+
+    def update_interface(self, interface_id: UUID, changes: InterfaceChanges) -> Interface:
+        with self._change() as connection:
+            interface = self._one(INTERFACES, interface_id, lock=True)
+            check_text("the title", changes.get("title"))
+            values: dict[str, object] = {
+                name: value for name, value in changes.items() if getattr(interface, name) != value
+            }
+            network = self._locked_network(connection, interface.network_id)
+            if "mac" in values:
+                values["mac"] = self._free_mac(connection, network, str(values["mac"]))
+            if values.get("address") is not None:
+                values["address"] = self._chosen_address(connection, network, str(values["address"]))
+                values["allocation"] = Allocation.STATIC.value
+            elif "address" in values:
+                values["address"] = self._next_address(connection, network)
+                values["allocation"] = Allocation.DYNAMIC.value
+            if values.get("gateway") is not None:
+                _check_gateway(network, str(values["gateway"]))
+            if values.keys() - {"title"}:
+                values["state"] = LinkState.INACTIVE.value
+            self._update(connection, "interface", interface_id, values)
+            if values:
+                self._touch(connection, interface.machine_id)
+            return self.interface(interface_id)
+
+    def delete_interface(self, interface_id: UUID) -> None:
+        with self._change() as connection:
+            interface = self._one(INTERFACES, interface_id, lock=True)
+            self._update(connection, "interface", interface_id, {"deleting": True})
+            if not self._touch(connection, interface.machine_id):
+                connection.execute("DELETE FROM tagging WHERE resource_id = %s", [interface_id])
+                connection.execute("DELETE FROM interface WHERE id = %s", [interface_id])
+
+    def attachments(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Attachment]:
+        return self._many(ATTACHMENTS, where, page)
+
+    def attachment_ids(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[UUID]:
+        return self._identities(ATTACHMENTS, where, page)
+
+    def attachment(self, attachment_id: UUID) -> Attachment:
+        return self._one(ATTACHMENTS, attachment_id)
+
+    def attach(self, machine_id: UUID, new: NewAttachment) -> Attachment:
+        """`Conflict` when the disk is attached already or the device is taken."""
+        with self._change() as connection:
+            machine = self._one(MACHINES, machine_id, lock=True)
+            host = self._host_of_links(connection, (), (new,))
+            if host is not None and machine.host not in (None, host):
+                raise Conflict(f"the storage {new.disk_id} is on host {host}, the compute on {machine.host}")
+            has_root = machine.root_size_bytes is not None
+            attachment_id = self._insert_attachment(connection, machine_id, new, has_root=has_root)
+            self._touch(connection, machine_id)
+            return self.attachment(attachment_id)
+
+    def update_attachment(self, attachment_id: UUID, changes: AttachmentChanges) -> Attachment:
+        with self._change() as connection:
+            attachment = self._one(ATTACHMENTS, attachment_id, lock=True)
+            check_text("the title", changes.get("title"))
+            check_text("the mount point", changes.get("mount_point"))
+            values: dict[str, object] = {
+                name: value for name, value in changes.items() if getattr(attachment, name) != value
+            }
+            if "device" in values:
+                machine = self._one(MACHINES, attachment.machine_id)
+                has_root = machine.root_size_bytes is not None
+                values["device"] = self._free_device(connection, machine.id, str(values["device"]), has_root)
+            self._update(connection, "attachment", attachment_id, values)
+            if values:
+                self._touch(connection, attachment.machine_id)
+            return self.attachment(attachment_id)
+
+    def detach(self, attachment_id: UUID) -> None:
+        with self._change() as connection:
+            attachment = self._one(ATTACHMENTS, attachment_id, lock=True)
+            self._update(connection, "attachment", attachment_id, {"deleting": True})
+            if not self._touch(connection, attachment.machine_id):
+                connection.execute("DELETE FROM tagging WHERE resource_id = %s", [attachment_id])
+                connection.execute("DELETE FROM attachment WHERE id = %s", [attachment_id])
+
+    def _touch(self, connection: Connection, machine_id: UUID) -> bool:
+        """Has the machine's agent look at it again; False while it has none."""
+        row = connection.execute(
+            "UPDATE machine SET generation = generation + 1 WHERE id = %s RETURNING host", [machine_id]
+        ).fetchone()
+        host = row[0] if row else None
+        self._converge(connection, host, Kind.MACHINE, machine_id)
+        return host is not None
+
+    def _host_of_links(
+        self,
+        connection: Connection,
+        interfaces: Sequence[NewInterface],
+        attachments: Sequence[NewAttachment],
+    ) -> str | None:
+        """The host that these networks and disks are on; None when any will do."""
+        hosts: set[str] = set()
+        for interface in interfaces:
+            self._one(NETWORKS, interface.network_id)
+            row = connection.execute("SELECT host FROM network WHERE id = %s", [interface.network_id]).fetchone()
+            hosts |= {row[0]} if row and row[0] else set()
+        for attachment in attachments:
+            disk = self._one(DISKS, attachment.disk_id)
+            hosts |= {disk.host} if disk.host else set()
+        if len(hosts) > 1:
+            raise Conflict(f"its networks and storage are on different hosts: {', '.join(sorted(hosts))}")
+        return hosts.pop() if hosts else None
+
+    @staticmethod
+    def _shared_network_id(connection: Connection) -> UUID:
+        row = connection.execute("SELECT id FROM network WHERE shared").fetchone()
+        if row is None:
+            raise NotFound("the cloud has no shared network yet: no agent has made it")
+        network_id: UUID = row[0]
+        return network_id
+
+    @staticmethod
+    def _locked_network(connection: Connection, network_id: UUID) -> Network:
+        """Held until commit, so that two interfaces never take the same address."""
+        row = connection.execute(NETWORKS.select + " WHERE r.id = %s FOR UPDATE OF r", [network_id]).fetchone()
+        if row is None:
+            raise NotFound(f"there is no network {network_id}")
+        return NETWORKS.from_row(row)
+
+    def _insert_interface(self, connection: Connection, machine_id: UUID, new: NewInterface, name: str) -> UUID:
+        check_text("the title", new.title)
+        # Held until commit, so that two interfaces never take the same address.
+        network = self._one(NETWORKS, new.network_id, lock=True)
+        interface_id = new.id or uuid4()
+        mac = self._free_mac(connection, network, new.mac) if new.mac else mac_of(interface_id)
+        if new.gateway is not None:
+            _check_gateway(network, new.gateway)
+        address = None
+        allocation = new.allocation or (Allocation.STATIC if new.address else network.allocation)
+        if new.address is not None:
+            address = self._chosen_address(connection, network, new.address)
+        elif network.cidr is not None:
+            address = self._next_address(connection, network)
+        self._insert(
+            connection,
+            "interface",
+            {
+                "id": interface_id,
+                "project_id": self._caller.project_id,
+                "machine_id": machine_id,
+                "network_id": network.id,
+                "title": new.title,
+                "name": name,
+                "mac": mac,
+                "address": address,
+                "gateway": new.gateway or _gateway(network),
+                "allocation": allocation.value,
+            },
+        )
+        return interface_id
+
+    @staticmethod
+    def _free_mac(connection: Connection, network: Network, mac: str) -> str:
+        mac = parse_mac(mac)
+        taken = connection.execute(
+            "SELECT 1 FROM interface WHERE network_id = %s AND mac = %s", [network.id, mac]
+        ).fetchone()
+        if taken:
+            raise Conflict(f"the MAC address {mac} is taken on the network {network.id}")
+        return mac
+
+    @staticmethod
+    def _chosen_address(connection: Connection, network: Network, address: str) -> str:
+        if network.cidr is None:
+            raise Invalid(f"the address is {address}, but the network {network.id} has no address range")
+        address = str(check_host_address(address, parse_subnet(network.cidr)))
+        if address in reserved_addresses(network.cidr, _gateway(network)):
+            raise Conflict(f"the address {address} is the network's own gateway or DHCP server")
+        taken = connection.execute(
+            "SELECT 1 FROM interface WHERE network_id = %s AND address = %s::inet", [network.id, address]
+        ).fetchone()
+        if taken:
+            raise Conflict(f"the address {address} is taken on the network {network.id}")
+        return address
+
+    @staticmethod
+    def _next_address(connection: Connection, network: Network) -> str | None:
+        """The one after the highest given, so that a freed address rests; gaps only when that is the last."""
+        if network.cidr is None:
+            return None
+        subnet = IPv4Network(network.cidr)
+        row = connection.execute(
+            query("links.next_address"),
+            {
+                "network_id": network.id,
+                "first": str(subnet[1]),
+                "last": str(subnet[-2]),
+                "reserved": sorted(reserved_addresses(network.cidr, _gateway(network))),
+            },
+        ).fetchone()
+        if row is None or row[0] is None:
+            raise NoCapacity(f"the network {network.id} has no free address left in {network.cidr}")
+        return str(row[0])
+
+    def _insert_attachment(
+        self, connection: Connection, machine_id: UUID, new: NewAttachment, *, has_root: bool
+    ) -> UUID:
+        check_text("the title", new.title)
+        check_text("the mount point", new.mount_point)
+        disk = self._one(DISKS, new.disk_id, lock=True)
+        if disk.wanted is DiskState.OFFLINE:
+            raise Conflict(f"the storage {disk.id} is offline: take it online first")
+        taken = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [new.disk_id]).fetchone()
+        if taken:
+            raise Conflict(f"the storage {disk.id} is attached to the compute {taken[0]}: detach it first")
+        device = self._free_device(connection, machine_id, new.device, has_root)
+        attachment_id = new.id or uuid4()
+        self._insert(
+            connection,
+            "attachment",
+            {
+                "id": attachment_id,
+                "project_id": self._caller.project_id,
+                "machine_id": machine_id,
+                "disk_id": disk.id,
+                "title": new.title,
+                "device": device,
+                "mount_point": new.mount_point,
+            },
+        )
+        return attachment_id
+
+    @staticmethod
+    def _free_device(connection: Connection, machine_id: UUID, asked: str | None, has_root: bool) -> str:
+        rows = connection.execute("SELECT device FROM attachment WHERE machine_id = %s", [machine_id])
+        taken = {row[0] for row in rows} | ({"vda"} if has_root else set())
+        if asked is None:
+            free = (f"vd{letter}" for letter in "abcdefghijklmnopqrstuvwxyz" if f"vd{letter}" not in taken)
+            device = next(free, None)
+            if device is None:
+                raise Conflict(f"the compute {machine_id} has no free device for another storage")
+            return device
+        device = asked.removeprefix("/dev/")
+        if not DEVICE.fullmatch(device):
+            raise Invalid(f"the device is {asked[:80]!r}; it must be one of /dev/vda to /dev/vdz")
+        if device in taken:
+            raise Conflict(f"the device {device} of the compute {machine_id} is taken")
+        return device
+
+
+def _gateway(network: Network) -> str | None:
+    """The shared network's gateway is the host; a project's own has one only where its owner says so."""
+    if network.shared and network.cidr is not None:
+        return network.gateway or default_gateway(network.cidr)
+    return network.gateway
+
+
+def _check_gateway(network: Network, gateway: str) -> None:
+    if network.cidr is None:
+        raise Invalid(f"the gateway is {gateway}, but the network {network.id} has no address range")
+    check_host_address(gateway, parse_subnet(network.cidr))

@@ -1,0 +1,324 @@
+"""The door to machines: make, change, delete, and the verbs start, stop, restart, suspend, save."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import TypedDict
+from uuid import UUID, uuid4
+
+from backends.cloud.door import check_range, check_text
+from backends.cloud.images import ImageDoor
+from backends.cloud.links import LinkDoor
+from backends.errors import Conflict, Invalid, NotApplicable
+from backends.jobs import Kind
+from backends.model import (
+    EVERYTHING,
+    NO_FILTER,
+    Architecture,
+    Filter,
+    Image,
+    Machine,
+    MachineState,
+    NewInterface,
+    NewMachine,
+    Page,
+    RestartMethod,
+    SaveMethod,
+    StopMethod,
+    SuspendMethod,
+)
+from backends.placement import Need, choose_host, waiting_message
+from backends.states import MACHINE_ACTIONS, MACHINE_TARGETS
+from backends.store.database import Connection
+from backends.store.rows import MACHINES
+from backends.terms import check_hostname
+
+MOST_CORES = 255
+LEAST_MEMORY_MIB, MOST_MEMORY_MIB = 16, 16 * 2**20
+MOST_DISK_BYTES = 2**50
+LEAST_SHARE, MOST_SHARE = 2, 262144
+USER_DATA_LIMIT_BYTES = 64 * 1024
+
+
+class MachineChanges(TypedDict, total=False):
+    """The fields of a machine that may change; one that is absent stays, None clears or resets it.
+
+    cores, memory_mib, share, architecture, image_name and size_name need the machine inactive (else
+    `NotApplicable`); a new image_name rebuilds the root disk.
+    """
+
+    title: str | None
+    summary: str | None
+    hostname: str | None
+    architecture: Architecture
+    cores: int | None
+    memory_mib: int | None
+    share: int | None
+    image_name: str | None
+    size_name: str | None
+    ssh_key: str | None
+    user_data: str | None
+
+
+class MachineDoor(LinkDoor, ImageDoor):
+    """Machines, with their interfaces and attachments."""
+
+    def machines(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Machine]:
+        """In order of creation."""
+        return self._many(MACHINES, where, page)
+
+    def machine_ids(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[UUID]:
+        """As `machines`, but only the identities: what a listing of ten thousand needs."""
+        return self._identities(MACHINES, where, page)
+
+    def machine(self, machine_id: UUID) -> Machine:
+        return self._one(MACHINES, machine_id)
+
+    def create_machine(self, new: NewMachine) -> Machine:
+        """Wanted active at once. Without an interface asked for, it gets one on the shared network."""
+        machine_id = new.id or uuid4()
+        _check_texts(new.title, new.summary, new.hostname, new.ssh_key, new.user_data)
+        with self._change() as connection:
+            size = self._size(new.size_name or self._default_size)
+            cores = size.cores if new.cores is None else new.cores
+            memory_mib = size.memory_mib if new.memory_mib is None else new.memory_mib
+            _check_sizes(cores, memory_mib, new.share)
+            image = self._usable_image(new.image_name) if new.image_name else None
+            root_size_bytes = None
+            if image is not None:
+                root_size_bytes = _root_size(new.root_size_bytes, size.root_size_bytes, image)
+            tied_to = self._host_of_links(connection, new.interfaces, new.attachments)
+            need = Need(cores, memory_mib, root_size_bytes or 0, tied_to)
+            host = choose_host(connection, need)
+            self._insert(
+                connection,
+                "machine",
+                {
+                    "id": machine_id,
+                    "project_id": self._caller.project_id,
+                    "title": new.title,
+                    "summary": new.summary,
+                    "hostname": new.hostname,
+                    "architecture": new.architecture.value,
+                    "cores": cores,
+                    "memory_mib": memory_mib,
+                    "share": new.share,
+                    "root_size_bytes": root_size_bytes,
+                    "image_id": image.id if image else None,
+                    "size_name": new.size_name,
+                    "ssh_key": new.ssh_key,
+                    "user_data": new.user_data,
+                    "wanted": MachineState.ACTIVE.value,
+                    "host": host,
+                    "admitted": host is not None,
+                    "state_message": "starting" if host else waiting_message(need),
+                },
+            )
+            interfaces = new.interfaces or (NewInterface(self._shared_network_id(connection)),)
+            for index, interface in enumerate(interfaces):
+                self._insert_interface(connection, machine_id, interface, f"eth{index}")
+            for attachment in new.attachments:
+                self._insert_attachment(connection, machine_id, attachment, has_root=image is not None)
+            self._tag_new(connection, new.tag_ids, machine_id)
+            self._converge(connection, host, Kind.MACHINE, machine_id)
+            return self.machine(machine_id)
+
+    def update_machine(self, machine_id: UUID, changes: MachineChanges) -> Machine:
+        with self._change() as connection:
+            machine = self._one(MACHINES, machine_id, lock=True)
+            _check_texts(
+                changes.get("title"),
+                changes.get("summary"),
+                changes.get("hostname"),
+                changes.get("ssh_key"),
+                changes.get("user_data"),
+            )
+            values: dict[str, object] = {
+                name: value
+                for name, value in changes.items()
+                if name not in ("image_name", "size_name", "cores", "memory_mib")
+            }
+            if "architecture" in changes:
+                values["architecture"] = changes["architecture"].value
+            values |= self._resized(machine, changes)
+            values = {name: value for name, value in values.items() if _present(machine, name) != value}
+            hardware = values.keys() & {
+                "cores", "memory_mib", "share", "architecture", "image_id", "root_size_bytes"
+            }  # fmt: skip
+            if hardware and MachineState.INACTIVE not in (machine.wanted, machine.state):
+                raise NotApplicable(
+                    f"{', '.join(sorted(hardware))} can change only while the compute is inactive; it is"
+                    f" {machine.state}"
+                )
+            if hardware and machine.wanted is not MachineState.INACTIVE and machine.host is not None:
+                raise NotApplicable("the compute is starting; stop it before changing its hardware")
+            self._update(connection, "machine", machine_id, values)
+            if values:
+                self._converge(connection, machine.host, Kind.MACHINE, machine_id)
+            return self.machine(machine_id)
+
+    def _resized(self, machine: Machine, changes: MachineChanges) -> dict[str, object]:
+        """The sizes that result: those named, else the new template's, else the present ones."""
+        values: dict[str, object] = {}
+        size = self._size(machine.size_name or self._default_size)
+        if "size_name" in changes:
+            size = self._size(changes["size_name"] or self._default_size)
+            values["size_name"] = changes["size_name"]
+            if size.name != (machine.size_name or self._default_size):
+                values |= {"cores": size.cores, "memory_mib": size.memory_mib}
+                if machine.root_size_bytes is not None:
+                    values["root_size_bytes"] = max(machine.root_size_bytes, size.root_size_bytes)
+        if "cores" in changes:
+            asked_cores = changes["cores"]
+            values["cores"] = size.cores if asked_cores is None else asked_cores
+        if "memory_mib" in changes:
+            memory_mib = changes["memory_mib"]
+            values["memory_mib"] = size.memory_mib if memory_mib is None else memory_mib
+        if "image_name" in changes and changes["image_name"] != machine.image_name:
+            name = changes["image_name"]
+            image = self._usable_image(name) if name else None
+            values["image_id"] = image.id if image else None
+            values["root_size_bytes"] = _root_size(machine.root_size_bytes, size.root_size_bytes, image)
+        _check_sizes(
+            int(str(values.get("cores", machine.cores))),
+            int(str(values.get("memory_mib", machine.memory_mib))),
+            changes.get("share", machine.share),
+        )
+        return values
+
+    def delete_machine(self, machine_id: UUID) -> None:
+        """Gone for everybody at once; the agent then takes the domain, its root disk and its ports away."""
+        with self._change() as connection:
+            machine = self._one(MACHINES, machine_id, lock=True)
+            if machine.host is None:
+                connection.execute("DELETE FROM interface WHERE machine_id = %s", [machine_id])
+                connection.execute("DELETE FROM attachment WHERE machine_id = %s", [machine_id])
+                connection.execute("DELETE FROM tagging WHERE resource_id = %s", [machine_id])
+                connection.execute("DELETE FROM machine WHERE id = %s", [machine_id])
+                return
+            self._update(connection, "machine", machine_id, {"deleting": True})
+            self._converge(connection, machine.host, Kind.MACHINE, machine_id)
+
+    def start_machine(self, machine_id: UUID) -> Machine:
+        """With no room free it waits, and starts when there is."""
+        with self._change() as connection:
+            machine = self._for_action(machine_id, "start")
+            admitted = self._is_admitted(connection, machine_id)
+            values: dict[str, object] = {"wanted": MachineState.ACTIVE.value, "asked_to_stop_at": None}
+            host = machine.host
+            if not admitted:
+                disk_bytes = 0 if machine.host else machine.root_size_bytes or 0
+                need = Need(machine.cores, machine.memory_mib, disk_bytes, machine.host)
+                host = choose_host(connection, need)
+                values["state_message"] = "starting" if host else waiting_message(need)
+                if host:
+                    values |= {"host": host, "admitted": True}
+            self._update(connection, "machine", machine_id, values)
+            self._converge(connection, host, Kind.MACHINE, machine_id)
+            return self.machine(machine_id)
+
+    def stop_machine(self, machine_id: UUID, method: StopMethod = StopMethod.GRACEFUL) -> Machine:
+        return self._act(machine_id, "stop", stop_method=method.value, asked_to_stop_at=None)
+
+    def restart_machine(self, machine_id: UUID, method: RestartMethod = RestartMethod.GRACEFUL) -> Machine:
+        """`NotApplicable`, as `suspend_machine`, while it waits for room."""
+        with self._change() as connection:
+            self._for_action(machine_id, "restart")
+            self._require_room(connection, machine_id)
+            connection.execute("UPDATE machine SET boots_wanted = boots_wanted + 1 WHERE id = %s", [machine_id])
+            return self._act(machine_id, "restart", restart_method=method.value, asked_to_stop_at=None)
+
+    def suspend_machine(self, machine_id: UUID, method: SuspendMethod = SuspendMethod.SUSPEND) -> Machine:
+        with self._change() as connection:
+            self._for_action(machine_id, "suspend")
+            self._require_room(connection, machine_id)
+            return self._act(machine_id, "suspend", suspend_method=method.value)
+
+    def save_machine(self, machine_id: UUID, method: SaveMethod, name: str | None) -> Image:
+        """A new image of the root disk, `pending` until the agent has copied it."""
+        with self._change() as connection:
+            machine = self._for_action(machine_id, "save")
+            if machine.root_size_bytes is None:
+                raise Conflict(f"the compute {machine_id} has no root disk of its own that could be saved")
+            title = f"Saved from {machine.title or machine.id}"
+            return self._new_image(connection, name, title, machine_id, method.value, machine.host)
+
+    def console_log(self, machine_id: UUID) -> bytes:
+        """The end of what the guest wrote to its serial console, at most 64 KiB."""
+        with self._read() as connection:
+            self.machine(machine_id)
+            row = connection.execute("SELECT tail FROM console_log WHERE machine_id = %s", [machine_id]).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def _act(self, machine_id: UUID, action: str, **values: str | None) -> Machine:
+        with self._change() as connection:
+            machine = self._for_action(machine_id, action)
+            wanted = MACHINE_TARGETS[action]
+            self._update(connection, "machine", machine_id, {"wanted": wanted.value, **values})
+            if machine.host is None:
+                connection.execute("UPDATE machine SET state_message = '' WHERE id = %s", [machine_id])
+            self._converge(connection, machine.host, Kind.MACHINE, machine_id)
+            return self.machine(machine_id)
+
+    def _for_action(self, machine_id: UUID, action: str) -> Machine:
+        """The machine, its row held. An action applies by what is, or by what is already on its way."""
+        machine = self._one(MACHINES, machine_id, lock=True)
+        if action not in MACHINE_ACTIONS[machine.state] + MACHINE_ACTIONS[machine.wanted]:
+            raise NotApplicable(
+                f"{action} does not apply to the compute {machine_id}, which is {machine.state}; what applies is"
+                f" {', '.join(MACHINE_ACTIONS[machine.state])}"
+            )
+        return machine
+
+    def _require_room(self, connection: Connection, machine_id: UUID) -> None:
+        if not self._is_admitted(connection, machine_id):
+            raise NotApplicable(f"the compute {machine_id} has not started yet: it waits for room")
+
+    @staticmethod
+    def _is_admitted(connection: Connection, machine_id: UUID) -> bool:
+        row = connection.execute("SELECT admitted FROM machine WHERE id = %s", [machine_id]).fetchone()
+        return bool(row and row[0])
+
+
+def _present(machine: Machine, name: str) -> object:
+    return machine.architecture.value if name == "architecture" else getattr(machine, name)
+
+
+def _root_size(asked: int | None, template: int, image: Image | None) -> int | None:
+    if image is None:
+        return None
+    if asked is None:
+        return max(template, image.size_bytes)
+    if asked < image.size_bytes:
+        raise Invalid(f"the root disk is {asked} bytes; the image {image.name!r} needs {image.size_bytes}")
+    check_range("the root disk's size in bytes", asked, 1, MOST_DISK_BYTES)
+    return asked
+
+
+def _check_sizes(cores: int, memory_mib: int, share: int | None) -> None:
+    check_range("the number of cores", cores, 1, MOST_CORES)
+    check_range("the memory in MiB", memory_mib, LEAST_MEMORY_MIB, MOST_MEMORY_MIB)
+    if share is not None:
+        check_range("the CPU share", share, LEAST_SHARE, MOST_SHARE)
+
+
+def _check_texts(
+    title: str | None, summary: str | None, hostname: str | None, ssh_key: str | None, user_data: str | None
+) -> None:
+    check_text("the title", title)
+    check_text("the summary", summary, 8192)
+    if hostname is not None:
+        check_hostname(hostname)
+    if ssh_key is not None:
+        check_text("the SSH key", ssh_key, 16384)
+        if any(len(line.split(None, 2)) < 2 for line in ssh_key.splitlines() if line.strip()):
+            raise Invalid("the SSH key is not in the form 'ssh-ed25519 AAAA... comment'")
+    if user_data is not None:
+        try:
+            decoded = base64.b64decode(user_data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise Invalid(f"the user data is not base64: {error}") from None
+        if len(decoded) > USER_DATA_LIMIT_BYTES:
+            raise Invalid(f"the user data has {len(decoded)} bytes; at most {USER_DATA_LIMIT_BYTES} are allowed")

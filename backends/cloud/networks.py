@@ -1,0 +1,162 @@
+"""The door to networks: the shared one, seen by all and changed by none, and the projects' own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+from uuid import UUID, uuid4
+
+from backends.cloud.door import Door, check_range, check_text
+from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable
+from backends.jobs import Kind
+from backends.model import EVERYTHING, NO_FILTER, Allocation, Filter, LinkState, Network, NewNetwork, Page
+from backends.networks.addresses import check_host_address, parse_subnet
+from backends.placement import Need, choose_host
+from backends.states import NETWORK_ACTIONS, NETWORK_TARGETS
+from backends.store.database import Connection
+from backends.store.rows import NETWORKS
+
+
+class NetworkChanges(TypedDict, total=False):
+    """cidr, gateway, allocation and vlan can't change while machines have interfaces on it (`Conflict`)."""
+
+    title: str | None
+    summary: str | None
+    label: str | None
+    vlan: int | None
+    cidr: str | None
+    gateway: str | None
+    allocation: Allocation
+
+
+class NetworkDoor(Door):
+    """A project's own network is isolated from all others."""
+
+    def networks(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Network]:
+        return self._many(NETWORKS, where, page)
+
+    def network_ids(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[UUID]:
+        return self._identities(NETWORKS, where, page)
+
+    def network(self, network_id: UUID) -> Network:
+        return self._one(NETWORKS, network_id)
+
+    def create_network(self, new: NewNetwork) -> Network:
+        network_id = new.id or uuid4()
+        _check(new.title, new.summary, new.label, new.vlan, new.cidr, new.gateway)
+        with self._change() as connection:
+            host = choose_host(connection, Need())
+            self._insert(
+                connection,
+                "network",
+                {
+                    "id": network_id,
+                    "project_id": self._caller.project_id,
+                    "title": new.title,
+                    "summary": new.summary,
+                    "label": new.label,
+                    "vlan": new.vlan,
+                    "cidr": new.cidr,
+                    "gateway": new.gateway,
+                    "allocation": new.allocation.value,
+                    "host": host,
+                },
+            )
+            self._tag_new(connection, new.tag_ids, network_id)
+            self._converge(connection, host, Kind.NETWORK, network_id)
+            return self.network(network_id)
+
+    def update_network(self, network_id: UUID, changes: NetworkChanges) -> Network:
+        with self._change() as connection:
+            network = self._own(network_id)
+            values: dict[str, object] = {
+                name: value for name, value in changes.items() if getattr(network, name) != value
+            }
+            final = {name: getattr(network, name) for name in ("title", "summary", "label", "vlan", "cidr", "gateway")}
+            _check(**(final | {name: value for name, value in values.items() if name in final}))
+            topology = values.keys() & {"vlan", "cidr", "gateway", "allocation"}
+            if topology and self._in_use(connection, network_id):
+                raise Conflict(
+                    f"{', '.join(sorted(topology))} can't change while computes have interfaces on the network"
+                )
+            self._update(connection, "network", network_id, values)
+            if values:
+                self._converge_network(connection, network_id)
+            return self.network(network_id)
+
+    def delete_network(self, network_id: UUID) -> None:
+        """`Conflict` while a machine has an interface on it; `NotAllowed` for the shared network."""
+        with self._change() as connection:
+            self._own(network_id)
+            if self._in_use(connection, network_id):
+                raise Conflict(f"the network {network_id} is in use: computes have interfaces on it")
+            self._update(connection, "network", network_id, {"deleting": True})
+            self._converge_network(connection, network_id)
+
+    def network_up(self, network_id: UUID) -> Network:
+        return self._network_action(network_id, "up")
+
+    def network_down(self, network_id: UUID) -> Network:
+        """It carries no traffic, but keeps its configuration and interfaces."""
+        return self._network_action(network_id, "down")
+
+    def _network_action(self, network_id: UUID, action: str) -> Network:
+        with self._change() as connection:
+            network = self._own(network_id)
+            if action not in NETWORK_ACTIONS[network.state] + NETWORK_ACTIONS[network.wanted]:
+                raise NotApplicable(
+                    f"{action} does not apply to the network {network_id}, which is {network.state}; what applies"
+                    f" is {', '.join(NETWORK_ACTIONS[network.state])}"
+                )
+            self._update(connection, "network", network_id, {"wanted": NETWORK_TARGETS[action].value})
+            self._converge_network(connection, network_id)
+            return self.network(network_id)
+
+    def _own(self, network_id: UUID) -> Network:
+        network = self._one(NETWORKS, network_id, lock=True)
+        if network.shared:
+            raise NotAllowed(f"the network {network_id} is the cloud's own, shared by all: it can't be changed")
+        return network
+
+    def _in_use(self, connection: Connection, network_id: UUID) -> bool:
+        row = connection.execute(
+            "SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id"
+            " WHERE i.network_id = %s AND NOT i.deleting AND NOT m.deleting LIMIT 1",
+            [network_id],
+        ).fetchone()
+        return row is not None
+
+    def _converge_network(self, connection: Connection, network_id: UUID) -> None:
+        row = connection.execute("SELECT host, deleting FROM network WHERE id = %s", [network_id]).fetchone()
+        if row is None:
+            return
+        if row[0] is None and row[1]:
+            connection.execute("DELETE FROM tagging WHERE resource_id = %s", [network_id])
+            connection.execute("DELETE FROM network WHERE id = %s", [network_id])
+            return
+        if row[0] is None:
+            state = connection.execute("SELECT wanted FROM network WHERE id = %s", [network_id]).fetchone()
+            if state is not None and state[0] == LinkState.INACTIVE:
+                connection.execute("UPDATE network SET state = 'inactive' WHERE id = %s", [network_id])
+        self._converge(connection, row[0], Kind.NETWORK, network_id)
+
+
+def _check(
+    title: str | None,
+    summary: str | None,
+    label: str | None,
+    vlan: int | None,
+    cidr: str | None,
+    gateway: str | None,
+) -> None:
+    check_text("the title", title)
+    check_text("the summary", summary, 8192)
+    check_text("the label", label, 255)
+    if vlan is not None:
+        check_range("the VLAN", vlan, 0, 4095)
+    if cidr is not None:
+        subnet = parse_subnet(cidr)
+        if gateway is not None:
+            check_host_address(gateway, subnet)
+    elif gateway is not None:
+        raise Invalid(f"the gateway is {gateway}, but the network has no address range for it to be in")

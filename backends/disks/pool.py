@@ -1,0 +1,354 @@
+"""A folder of images and disks, and the steps that make it hold what it should.
+
+Every method says what should be, may be cut off at any point and called again. Names come from UUIDs alone.
+It knows neither machines nor the database; a disk that a running machine has open is left alone (`InUse`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+from backends.disks.download import download, room_needed_for
+from backends.disks.errors import ChecksumMismatch, InUse, NotThere, SizeTooSmall
+from backends.disks.inspect import (
+    MAX_IMAGE_BYTES,
+    SECTOR_BYTES,
+    ImageFormat,
+    inspect_image,
+    read_qcow2_header,
+)
+from backends.disks.tool import COPY_SECONDS, open_options, qemu_img
+
+IMAGES = "images"
+UNFINISHED = ".part"
+UUID_TEXT = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+BACKING_NAME = re.compile(rf"\.\./{IMAGES}/({UUID_TEXT})\.(?:qcow2|raw)")
+STORED_FORMATS = (ImageFormat.QCOW2, ImageFormat.RAW)
+
+FOLDER_MODE = 0o750
+IMAGE_MODE = 0o440
+DISK_MODE = 0o660
+
+
+class VolumeKind(StrEnum):
+    """Whose UUID names the volume; the two are apart because clients may choose UUIDs."""
+
+    DISK = "disks"
+    MACHINE = "machines"
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A writable disk: an independent one, or a machine's root disk under the machine's UUID."""
+
+    kind: VolumeKind
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"disk {self.id}" if self.kind is VolumeKind.DISK else f"root disk of machine {self.id}"
+
+
+def disk(disk_id: UUID) -> Volume:
+    return Volume(VolumeKind.DISK, disk_id)
+
+
+def root_disk(machine_id: UUID) -> Volume:
+    return Volume(VolumeKind.MACHINE, machine_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    format: ImageFormat
+    """As stored: QCOW2 or RAW."""
+    size_bytes: int
+    sha256: str
+    """Of the bytes that were imported, before any conversion."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    size_bytes: int
+    image_id: UUID | None
+    """The image it is a clone of."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a disk's chain and the format in which it must be opened."""
+
+    path: Path
+    format: ImageFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    total_bytes: int
+    free_bytes: int
+
+
+class DiskPool:
+    """`group` is the name of the group that QEMU's processes have: it may read images and open disks."""
+
+    def __init__(self, folder: Path, *, group: str | None = None, max_image_bytes: int = MAX_IMAGE_BYTES) -> None:
+        self.folder = folder.absolute()
+        self.group = group
+        self.max_image_bytes = max_image_bytes
+
+    def prepare(self) -> None:
+        """The folders, with their owners. Once, before anything else."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in (IMAGES, *VolumeKind):
+            (self.folder / name).mkdir(exist_ok=True)
+        for folder in (self.folder, *(self.folder / name for name in (IMAGES, *VolumeKind))):
+            self._permit(folder, FOLDER_MODE)
+
+    def sweep(self) -> None:
+        """Remove what was cut off. Only while nothing else works on this pool: when its agent starts."""
+        for name in (IMAGES, *VolumeKind):
+            for leftover in (self.folder / name).glob(f"*{UNFINISHED}"):
+                leftover.unlink(missing_ok=True)
+
+    # Where things are
+
+    def path(self, volume: Volume) -> Path:
+        return self.folder / volume.kind / f"{volume.id}.qcow2"
+
+    def image_file(self, image_id: UUID) -> StoredFile:
+        for image_format in STORED_FORMATS:
+            path = self._image_path(image_id, image_format)
+            if path.exists():
+                return StoredFile(path, image_format)
+        raise NotThere(f"image {image_id} is not in the pool")
+
+    def chain(self, volume: Volume) -> tuple[StoredFile, ...]:
+        """The files that make up the disk, its own first: what QEMU must be able to open, and how."""
+        own = StoredFile(self.path(volume), ImageFormat.QCOW2)
+        image_id = self.facts(volume).image_id
+        return (own,) if image_id is None else (own, self.image_file(image_id))
+
+    def images(self) -> set[UUID]:
+        return ids_in(self.folder / IMAGES)
+
+    def disks(self) -> set[UUID]:
+        return ids_in(self.folder / VolumeKind.DISK)
+
+    def machines(self) -> set[UUID]:
+        """The machines that have a root disk here."""
+        return ids_in(self.folder / VolumeKind.MACHINE)
+
+    def facts(self, volume: Volume) -> VolumeFacts:
+        try:
+            with self.path(volume).open("rb") as file:
+                header = read_qcow2_header(file)
+        except FileNotFoundError as missing:
+            raise NotThere(f"{volume} is not in the pool") from missing
+        image = BACKING_NAME.fullmatch(header.backing_file or "")
+        return VolumeFacts(header.size_bytes, UUID(image.group(1)) if image else None)
+
+    def usage(self, volume: Volume) -> int:
+        """Bytes that it takes on the pool's file system, without its image's."""
+        try:
+            return self.path(volume).stat().st_blocks * 512
+        except FileNotFoundError as missing:
+            raise NotThere(f"{volume} is not in the pool") from missing
+
+    def capacity(self) -> Capacity:
+        system = os.statvfs(self.folder)
+        return Capacity(system.f_blocks * system.f_frsize, system.f_bavail * system.f_frsize)
+
+    # Images
+
+    def import_image(self, image_id: UUID, source: Path | str, expected_sha256: str | None = None) -> ImageFacts:
+        """Take in a FILE or URL, checked, read-only, as qcow2 or raw; other formats are converted."""
+        if image_id in self.images():
+            facts = self.image_facts(image_id)
+            if expected_sha256 is not None and facts.sha256 != expected_sha256.lower():
+                raise ChecksumMismatch(f"image {image_id} has the SHA-256 {facts.sha256}, not {expected_sha256}")
+            return facts
+        fetched = self.folder / IMAGES / f"{image_id}.source{UNFINISHED}"
+        try:
+            done = download(str(source), fetched, expected_sha256=expected_sha256)
+            inspected = inspect_image(fetched, self.max_image_bytes)
+            kept = inspected.format in STORED_FORMATS
+            facts = ImageFacts(inspected.format if kept else ImageFormat.QCOW2, inspected.size_bytes, done.sha256)
+            if kept:
+                self._finish_image(image_id, fetched, facts)
+            else:
+                with self._unfinished(self._image_path(image_id, facts.format)) as converted:
+                    convert((StoredFile(fetched, inspected.format),), converted)
+                    self._finish_image(image_id, converted, facts)
+        finally:
+            fetched.unlink(missing_ok=True)
+        return facts
+
+    def ensure_image_of(self, image_id: UUID, volume: Volume) -> ImageFacts:
+        """An image with the present content of a disk that no running machine has open."""
+        if image_id in self.images():
+            return self.image_facts(image_id)
+        size_bytes = self.facts(volume).size_bytes
+        with self._unfinished(self._image_path(image_id, ImageFormat.QCOW2)) as copied:
+            convert(self.chain(volume), copied)
+            facts = ImageFacts(ImageFormat.QCOW2, size_bytes, sha256_of(copied))
+            self._finish_image(image_id, copied, facts)
+        return facts
+
+    def image_facts(self, image_id: UUID) -> ImageFacts:
+        try:
+            stored = json.loads(self._facts_path(image_id).read_bytes())
+        except FileNotFoundError as missing:
+            raise NotThere(f"image {image_id} is not in the pool") from missing
+        return ImageFacts(ImageFormat(stored["format"]), stored["size_bytes"], stored["sha256"])
+
+    def absent_image(self, image_id: UUID) -> None:
+        """`InUse` while a disk is based on it."""
+        if users := self.clones_of(image_id):
+            raise InUse(f"image {image_id} is the base of {len(users)} disks, one of them the {users[0]}")
+        for image_format in STORED_FORMATS:
+            remove(self._image_path(image_id, image_format))
+        remove(self._facts_path(image_id))
+
+    def clones_of(self, image_id: UUID) -> list[Volume]:
+        volumes = [disk(found) for found in self.disks()] + [root_disk(found) for found in self.machines()]
+        return [volume for volume in volumes if self.facts(volume).image_id == image_id]
+
+    # Disks
+
+    def ensure_blank(self, volume: Volume, size_bytes: int) -> None:
+        """A disk of zeros. One that exists stays as it is."""
+        if self.path(volume).exists():
+            return
+        with self._unfinished(self.path(volume)) as path:
+            qemu_img("create", "-q", "-f", "qcow2", str(path), str(whole_sectors(size_bytes)))
+            self._finish(path, self.path(volume), DISK_MODE)
+
+    def ensure_clone(self, volume: Volume, image_id: UUID, size_bytes: int) -> None:
+        """A disk that starts as the image and stores only what differs. One that exists stays as it is."""
+        if self.path(volume).exists():
+            return
+        base = self.image_file(image_id)
+        least_bytes = self.image_facts(image_id).size_bytes
+        if size_bytes < least_bytes:
+            raise SizeTooSmall(f"{volume} has {size_bytes} bytes; image {image_id} needs {least_bytes}")
+        with self._unfinished(self.path(volume)) as path:
+            backing = ("-b", f"../{IMAGES}/{base.path.name}", "-F", base.format)
+            qemu_img("create", "-q", "-f", "qcow2", *backing, str(path), str(whole_sectors(size_bytes)))
+            self._finish(path, self.path(volume), DISK_MODE)
+
+    def ensure_copy(self, target: Volume, source: Volume) -> None:
+        """A full copy that shares nothing with `source`, which no running machine may have open."""
+        if self.path(target).exists():
+            return
+        with self._unfinished(self.path(target)) as path:
+            convert(self.chain(source), path)
+            self._finish(path, self.path(target), DISK_MODE)
+
+    @contextmanager
+    def receiving(self, volume: Volume) -> Iterator[Path]:
+        """A path that somebody else fills with a qcow2 file, which becomes the disk when the block ends well."""
+        with self._unfinished(self.path(volume)) as unfinished:
+            yield unfinished
+            self._finish(unfinished, self.path(volume), DISK_MODE)
+
+    @contextmanager
+    def receiving_image(self, image_id: UUID) -> Iterator[Path]:
+        """As `receiving`, for an image."""
+        with self._unfinished(self._image_path(image_id, ImageFormat.QCOW2)) as unfinished:
+            yield unfinished
+            size_bytes = inspect_image(unfinished, self.max_image_bytes).size_bytes
+            self._finish_image(image_id, unfinished, ImageFacts(ImageFormat.QCOW2, size_bytes, sha256_of(unfinished)))
+
+    def ensure_size(self, volume: Volume, size_bytes: int) -> None:
+        """At least this large; it never shrinks. A running machine grows its disks itself (`InUse`)."""
+        if self.facts(volume).size_bytes < size_bytes:
+            qemu_img("resize", "-q", "-f", "qcow2", str(self.path(volume)), str(whole_sectors(size_bytes)))
+
+    def absent(self, volume: Volume) -> None:
+        remove(self.path(volume))
+
+    # Files
+
+    def _image_path(self, image_id: UUID, image_format: ImageFormat) -> Path:
+        return self.folder / IMAGES / f"{image_id}.{image_format}"
+
+    def _facts_path(self, image_id: UUID) -> Path:
+        return self.folder / IMAGES / f"{image_id}.json"
+
+    def _permit(self, path: Path, mode: int) -> None:
+        if self.group is not None:
+            shutil.chown(path, group=self.group)
+        path.chmod(mode)
+
+    @contextmanager
+    def _unfinished(self, final: Path) -> Iterator[Path]:
+        """A file to fill before it gets its name; gone afterwards unless it got it."""
+        unfinished = final.with_name(final.name + UNFINISHED)
+        unfinished.unlink(missing_ok=True)
+        try:
+            with room_needed_for(final):
+                yield unfinished
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def _finish(self, unfinished: Path, final: Path, mode: int) -> None:
+        self._permit(unfinished, mode)
+        sync(unfinished)
+        unfinished.replace(final)
+        sync(final.parent)
+
+    def _finish_image(self, image_id: UUID, unfinished: Path, facts: ImageFacts) -> None:
+        """The facts come first: an image counts as there when its own file is."""
+        with self._unfinished(self._facts_path(image_id)) as written:
+            written.write_text(json.dumps(asdict(facts)))
+            self._finish(written, self._facts_path(image_id), IMAGE_MODE)
+        self._finish(unfinished, self._image_path(image_id, facts.format), IMAGE_MODE)
+
+
+def ids_in(folder: Path) -> set[UUID]:
+    """Files of other names than ours are somebody else's."""
+    found = set()
+    for path in folder.iterdir():
+        if path.suffix.lstrip(".") in STORED_FORMATS and re.fullmatch(UUID_TEXT, path.stem):
+            found.add(UUID(path.stem))
+    return found
+
+
+def whole_sectors(size_bytes: int) -> int:
+    if size_bytes <= 0:
+        raise SizeTooSmall(f"a disk of {size_bytes} bytes is asked for; at least one is expected")
+    return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
+
+
+def convert(chain: tuple[StoredFile, ...], target: Path) -> None:
+    """A new qcow2 file with the content of exactly these files, each in the format that is known here."""
+    source: dict[str, object] | None = None
+    for stored in reversed(chain):
+        source = open_options(stored.path, stored.format, backing=source)
+    qemu_img("convert", "-q", "-O", "qcow2", f"json:{json.dumps(source)}", str(target), seconds=COPY_SECONDS)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    sync(path.parent)

@@ -1,0 +1,57 @@
+"""Running qemu-img as a child with limits on memory, processor time and real time.
+
+Which arguments are safe is the callers' affair; all of them name formats, so that qemu-img never guesses.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from backends.disks.errors import DiskError, InUse, PoolFull, ToolFailed
+
+MEMORY_LIMIT_BYTES = 2 * 1024**3
+INSPECTION_SECONDS = 30
+COPY_SECONDS = 4 * 3600
+FORMATS_WITH_BACKING = ("qcow2", "vmdk")
+
+
+def qemu_img(*arguments: str, seconds: int = INSPECTION_SECONDS) -> str:
+    """The standard output of `qemu-img ARGUMENTS`."""
+    limits = ["prlimit", f"--as={MEMORY_LIMIT_BYTES}", f"--cpu={seconds}", "--core=0"]
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            [*limits, "qemu-img", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise ToolFailed(f"qemu-img {arguments[0]} took longer than {seconds} seconds") from expired
+    if done.returncode != 0:
+        raise failure(arguments[0], done.returncode, done.stderr)
+    return done.stdout
+
+
+def failure(command: str, status: int, message: str) -> DiskError:
+    """The error that qemu-img's message means; only its last line is kept, and not at any length."""
+    last_line = (message.strip().splitlines() or ["no message"])[-1][:300]
+    if "No space left on device" in message or "Disk quota exceeded" in message:
+        return PoolFull(f"the pool is full: {last_line}")
+    if "Failed to get" in message and "lock" in message:
+        return InUse(f"a running machine has it open: {last_line}")
+    return ToolFailed(f"qemu-img {command} ended with status {status}: {last_line}")
+
+
+def open_options(path: Path, image_format: str, *, backing: dict[str, object] | None) -> dict[str, object]:
+    """QEMU's block options for this file in this format over this base; no reference in it is followed."""
+    options: dict[str, object] = {"driver": image_format, "file": {"driver": "file", "filename": str(path)}}
+    if image_format in FORMATS_WITH_BACKING:
+        options["backing"] = backing
+    return options

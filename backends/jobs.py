@@ -1,0 +1,60 @@
+"""The job queue: one kind of job, `converge(kind, resource)`, one queue a host, one lock a resource.
+
+Jobs are deferred in the transaction that changes the row, so neither exists without the other. Repeats are not
+folded: a job that finds nothing to do costs little, while folding into one that has just read the old row would
+lose the change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+import procrastinate
+import structlog
+from procrastinate.exceptions import AlreadyEnqueued
+
+from backends.store.database import Connection
+
+CONVERGE = "converge"
+CONVERGE_LATER = "converge_later"
+
+
+class Kind(StrEnum):
+    """What an agent converges. Interfaces and attachments are part of their machine."""
+
+    MACHINE = "machine"
+    NETWORK = "network"
+    DISK = "disk"
+    IMAGE = "image"
+
+
+_application = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+def defer(connection: Connection, host: str, kind: Kind, resource_id: UUID) -> None:
+    """Asks `host`'s agent, once the connection's transaction is committed, to make the resource what it should be."""
+    _application.configure_task(CONVERGE, queue=host, lock=f"{kind}:{resource_id}", connection=connection).defer(
+        kind=kind.value, resource_id=str(resource_id), request_id=_request_id()
+    )
+
+
+def defer_later(connection: Connection, host: str, kind: Kind, resource_id: UUID, *, delay_s: float) -> None:
+    """As `defer`, after a while, unless that is due already: each look at a waiting guest asks for the next one.
+
+    It has no lock, which would hold up the jobs deferred in the meantime.
+    """
+    with contextlib.suppress(AlreadyEnqueued), connection.transaction():
+        _application.configure_task(
+            CONVERGE_LATER,
+            queue=host,
+            queueing_lock=f"{kind}:{resource_id}",
+            connection=connection,
+            schedule_at=datetime.now(UTC) + timedelta(seconds=delay_s),
+        ).defer(kind=kind.value, resource_id=str(resource_id), request_id=_request_id())
+
+
+def _request_id() -> str:
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))

@@ -1,0 +1,350 @@
+"""What exists in the cloud, as frozen rows with units in the names.
+
+Each resource carries what should be (its wanted fields and `generation`) and what is (`state`,
+`state_message`, `observed_generation`). Nothing here knows SQL, a hypervisor or a standard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """What a user may do: in the own project, with its users, or everywhere."""
+
+    USER = "user"
+    PROJECT_ADMIN = "project_admin"
+    CLOUD_ADMIN = "cloud_admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: every row the door shows or touches belongs to `project_id` unless a cloud admin asks."""
+
+    user_id: UUID
+    user_name: str
+    project_id: UUID
+    project_name: str
+    role: Role
+
+
+class MachineState(StrEnum):
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    SUSPENDED = "suspended"
+    ERROR = "error"
+
+
+class LinkState(StrEnum):
+    """The state of a network, an interface or an attachment."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    ERROR = "error"
+
+
+class DiskState(StrEnum):
+    ONLINE = "online"
+    OFFLINE = "offline"
+    BACKUP = "backup"
+    SNAPSHOT = "snapshot"
+    RESIZE = "resize"
+    DEGRADED = "degraded"
+    ERROR = "error"
+
+
+class ImageState(StrEnum):
+    READY = "ready"
+    PENDING = "pending"
+    ERROR = "error"
+
+
+class StopMethod(StrEnum):
+    """GRACEFUL asks by ACPI and forces after a time limit, ACPIOFF only asks, POWEROFF only forces."""
+
+    GRACEFUL = "graceful"
+    ACPIOFF = "acpioff"
+    POWEROFF = "poweroff"
+
+
+class RestartMethod(StrEnum):
+    """GRACEFUL shuts down by ACPI and starts, WARM resets the machine, COLD cuts the power and starts."""
+
+    GRACEFUL = "graceful"
+    WARM = "warm"
+    COLD = "cold"
+
+
+class SuspendMethod(StrEnum):
+    """SUSPEND pauses in memory, HIBERNATE saves the memory to disk."""
+
+    SUSPEND = "suspend"
+    HIBERNATE = "hibernate"
+
+
+class SaveMethod(StrEnum):
+    """HOT copies the disk of the running machine now, DEFERRED when it next stops."""
+
+    HOT = "hot"
+    DEFERRED = "deferred"
+
+
+class Allocation(StrEnum):
+    DYNAMIC = "dynamic"
+    STATIC = "static"
+
+
+class Architecture(StrEnum):
+    X86 = "x86"
+    X64 = "x64"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A category that users make to group their resources (OCCI's user mixin). `location` is a path, `/my/`."""
+
+    id: UUID
+    project_id: UUID
+    scheme: str
+    term: str
+    title: str
+    location: str
+    related: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A read-only disk that machines start from; `project_id` None means everybody's."""
+
+    id: UUID
+    name: str
+    """A lower-case word, unique in the cloud: it becomes a term and part of a URL."""
+    title: str
+    project_id: UUID | None
+    format: str
+    """`qcow2` or `raw`, as stored."""
+    size_bytes: int
+    """The virtual size: the least a disk made from it can have."""
+    sha256: str
+    state: ImageState
+    state_message: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A machine's port on a network. `address` is IPv4 without prefix, None on a network without addresses."""
+
+    id: UUID
+    project_id: UUID
+    machine_id: UUID
+    network_id: UUID
+    name: str
+    """The guest's name for it, `eth0` and so on."""
+    mac: str
+    address: str | None
+    gateway: str | None
+    allocation: Allocation
+    state: LinkState
+    state_message: str
+    title: str | None = None
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A disk plugged, or to be plugged, into a machine. `device` is the guest's name, `vdb`."""
+
+    id: UUID
+    project_id: UUID
+    machine_id: UUID
+    disk_id: UUID
+    device: str
+    mount_point: str | None
+    state: LinkState
+    state_message: str
+    title: str | None = None
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A virtual machine with its interfaces and attachments."""
+
+    id: UUID
+    project_id: UUID
+    title: str | None
+    summary: str | None
+    hostname: str | None
+    architecture: Architecture
+    cores: int
+    memory_mib: int
+    share: int | None
+    """Relative CPU weight, OCCI's occi.compute.share; None is the hypervisor's default."""
+    root_size_bytes: int | None
+    """None without a root disk of its own (a machine that starts from an attached disk, or not at all)."""
+    image_id: UUID | None
+    image_name: str | None
+    size_name: str | None
+    """The name of the resource template it was made from."""
+    ssh_key: str | None
+    user_data: str | None
+    """Base64, as sent; decoded when the seed is written."""
+    wanted: MachineState
+    host: str | None
+    state: MachineState
+    state_message: str
+    console: str | None
+    """`host:port` of the VNC display while it runs."""
+    created_at: datetime
+    interfaces: tuple[Interface, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    has_console_log: bool = False
+    """Whether its guest has ever written to the serial console."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network. `shared` is the cloud's own NAT network, seen by every project and owned by none."""
+
+    id: UUID
+    project_id: UUID | None
+    title: str | None
+    summary: str | None
+    label: str | None
+    vlan: int | None
+    cidr: str | None
+    """IPv4 `10.1.0.0/24`; None for a plain layer-2 network."""
+    gateway: str | None
+    allocation: Allocation
+    shared: bool
+    wanted: LinkState
+    state: LinkState
+    state_message: str
+    created_at: datetime
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A persistent disk whose life is independent of any machine."""
+
+    id: UUID
+    project_id: UUID
+    title: str | None
+    summary: str | None
+    size_bytes: int
+    image_id: UUID | None
+    host: str | None
+    wanted: DiskState
+    state: DiskState
+    state_message: str
+    created_at: datetime
+    tags: tuple[Tag, ...] = ()
+
+
+# What a caller asks to be made. Fields left None are chosen by the cloud.
+
+
+@dataclass(frozen=True, slots=True)
+class NewInterface:
+    network_id: UUID
+    mac: str | None = None
+    address: str | None = None
+    gateway: str | None = None
+    allocation: Allocation | None = None
+    title: str | None = None
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttachment:
+    disk_id: UUID
+    device: str | None = None
+    mount_point: str | None = None
+    title: str | None = None
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMachine:
+    title: str | None = None
+    summary: str | None = None
+    hostname: str | None = None
+    architecture: Architecture = Architecture.X64
+    cores: int | None = None
+    memory_mib: int | None = None
+    share: int | None = None
+    root_size_bytes: int | None = None
+    image_name: str | None = None
+    size_name: str | None = None
+    ssh_key: str | None = None
+    user_data: str | None = None
+    interfaces: tuple[NewInterface, ...] = ()
+    attachments: tuple[NewAttachment, ...] = ()
+    tag_ids: tuple[UUID, ...] = ()
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewNetwork:
+    title: str | None = None
+    summary: str | None = None
+    label: str | None = None
+    vlan: int | None = None
+    cidr: str | None = None
+    gateway: str | None = None
+    allocation: Allocation = Allocation.DYNAMIC
+    tag_ids: tuple[UUID, ...] = ()
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDisk:
+    size_bytes: int = 0
+    title: str | None = None
+    summary: str | None = None
+    image_name: str | None = None
+    tag_ids: tuple[UUID, ...] = ()
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A resource template: sizes that a machine takes when its maker names none."""
+
+    name: str
+    title: str
+    cores: int
+    memory_mib: int
+    root_size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list: `limit` None means all of it."""
+
+    offset: int = 0
+    limit: int | None = None
+
+
+EVERYTHING = Page()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which resources of a list: those that match all of it.
+
+    `equals` maps a field of the row (`cores`, `hostname`, `state`, `cidr`...) to the value it must have.
+    """
+
+    equals: dict[str, object] = field(default_factory=dict)
+    tag_ids: tuple[UUID, ...] = ()
+    ids: tuple[UUID, ...] | None = None
+
+
+NO_FILTER = Filter()

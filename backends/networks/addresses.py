@@ -1,0 +1,107 @@
+"""IPv4 subnets, addresses and MAC addresses: what is acceptable, free or derived. Pure functions.
+
+Who has which address is the caller's knowledge; nothing here looks at the host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from hashlib import blake2b
+from ipaddress import IPv4Address, IPv4Network
+from uuid import UUID
+
+from backends.errors import Invalid, NoCapacity
+
+LARGEST_PREFIX, SMALLEST_PREFIX = 8, 29
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def parse_subnet(cidr: str) -> IPv4Network:
+    """The subnet, or `Invalid` when it is malformed, of a size or in a range that no network can have."""
+    if "/" not in cidr:
+        raise Invalid(f"Subnet {cidr!r} has no prefix length; expected IPv4 such as 10.1.0.0/24.")
+    try:
+        subnet = IPv4Network(cidr)
+    except ValueError:
+        raise Invalid(f"Subnet {cidr!r} isn't one; expected IPv4 such as 10.1.0.0/24, host bits zero.") from None
+    if str(subnet) != cidr:
+        raise Invalid(f"Subnet {cidr!r} isn't in its usual form; expected {subnet}.")
+    if not LARGEST_PREFIX <= subnet.prefixlen <= SMALLEST_PREFIX:
+        raise Invalid(
+            f"Subnet {cidr} has a prefix of {subnet.prefixlen} bits; expected {LARGEST_PREFIX} to {SMALLEST_PREFIX}."
+        )
+    for reason, unusable in _UNUSABLE_RANGES.items():
+        if subnet.overlaps(unusable):
+            raise Invalid(f"Subnet {cidr} overlaps {unusable}, which is {reason}; expected unicast addresses.")
+    return subnet
+
+
+_UNUSABLE_RANGES = {
+    "this host's": IPv4Network("0.0.0.0/8"),
+    "loopback": IPv4Network("127.0.0.0/8"),
+    "link-local": IPv4Network("169.254.0.0/16"),
+    "multicast": IPv4Network("224.0.0.0/4"),
+    "reserved": IPv4Network("240.0.0.0/4"),
+}
+
+
+def check_host_address(address: str, subnet: IPv4Network) -> IPv4Address:
+    """The address, or `Invalid` when no machine or gateway of the subnet can have it."""
+    try:
+        parsed = IPv4Address(address)
+    except ValueError:
+        raise Invalid(f"Address {address!r} isn't IPv4 such as {subnet.network_address + 2}.") from None
+    if parsed not in subnet or parsed in (subnet.network_address, subnet.broadcast_address):
+        raise Invalid(f"Address {address} isn't a host's in {subnet}.")
+    return parsed
+
+
+def default_gateway(cidr: str) -> str:
+    """The first address of the subnet."""
+    return str(parse_subnet(cidr).network_address + 1)
+
+
+def dhcp_address(cidr: str, gateway: str | None) -> str:
+    """The DHCP server's own address on a network without NAT: the last one that isn't the gateway."""
+    last = parse_subnet(cidr).broadcast_address - 1
+    return str(last - 1) if str(last) == gateway else str(last)
+
+
+def reserved_addresses(cidr: str, gateway: str | None) -> frozenset[str]:
+    """The addresses that no machine can have besides the subnet's ends."""
+    return frozenset({dhcp_address(cidr, gateway)} | ({gateway} if gateway is not None else set()))
+
+
+def free_address(cidr: str, gateway: str | None, taken: Collection[str]) -> str:
+    """The lowest address that nobody has, or `NoCapacity`."""
+    subnet = parse_subnet(cidr)
+    unavailable = {int(IPv4Address(address)) for address in taken}
+    unavailable |= {int(IPv4Address(address)) for address in reserved_addresses(cidr, gateway)}
+    for number in range(int(subnet.network_address) + 1, int(subnet.broadcast_address)):
+        if number not in unavailable:
+            return str(IPv4Address(number))
+    raise NoCapacity(f"Subnet {cidr} has no free address left.")
+
+
+def parse_mac(mac: str) -> str:
+    """The MAC address in lower case, or `Invalid` unless it is a unicast one that a machine can have."""
+    lower = mac.lower()
+    if not _MAC.fullmatch(lower):
+        raise Invalid(f"MAC address {mac!r} isn't six octets such as 52:54:00:12:34:56.")
+    first = int(lower[:2], 16)
+    if first & 1:
+        raise Invalid(f"MAC address {mac} is a group's; expected a unicast address.")
+    if first == _HYPERVISOR_OCTET:
+        raise Invalid(f"MAC address {mac} begins with fe, which the hypervisor's end of a tap has.")
+    if lower == "00:00:00:00:00:00":
+        raise Invalid("MAC address 00:00:00:00:00:00 is nobody's; expected a unicast address.")
+    return lower
+
+
+_HYPERVISOR_OCTET = 0xFE
+
+
+def mac_of(identity: UUID) -> str:
+    """A locally administered unicast address with forty bits of the UUID's hash."""
+    return ":".join(f"{octet:02x}" for octet in (0x52, *blake2b(identity.bytes, digest_size=5).digest()))

@@ -1,0 +1,392 @@
+"""The networks of one cloud on this host: what should be is passed in, and made so as often as asked.
+
+Everything is idempotent, and may be cut off at any point and done again. Nothing without the cloud's tag is
+touched. The firewall comes before links and links before DHCP, so that nothing is ever open too early.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from backends.errors import CloudError
+from backends.networks import dhcp, firewall, links, records
+from backends.networks.addresses import dhcp_address, mac_of, parse_subnet
+from backends.networks.errors import NameClashError, NetworkDriverError
+from backends.networks.spec import (
+    NetworkSpec,
+    Port,
+    bridge_name,
+    check_cloud_tag,
+    check_network,
+    check_port,
+    dhcp_link_name,
+    namespace_name,
+    own_link_pattern,
+    tap_name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What `Networks.restore` found: faults put right, and networks and ports that couldn't be made."""
+
+    repaired: tuple[str, ...]
+    failed: dict[UUID, str]
+
+
+class Networks:
+    """The driver. `folder` holds records, configurations and leases; dnsmasq's user must be able to enter."""
+
+    def __init__(self, cloud_tag: str, folder: Path) -> None:
+        check_cloud_tag(cloud_tag)
+        self._tag = cloud_tag
+        self._folder = folder.absolute()
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Nobody else in this process changes the host's networks meanwhile."""
+        with self._lock:
+            yield
+
+    def bridge_name(self, network_id: UUID) -> str:
+        """What a domain's `<source bridge=…>` says."""
+        return bridge_name(self._tag, network_id)
+
+    def tap_name(self, interface_id: UUID) -> str:
+        """What a domain's `<target dev=…>` says."""
+        return tap_name(self._tag, interface_id)
+
+    def ensure_network(self, spec: NetworkSpec) -> None:
+        check_network(spec)
+        with self._changing():
+            self._ensure_filtered_network(spec)
+            self._ensure_links(spec)
+            self._ensure_dhcp(spec)
+
+    def ensure_port(self, spec: NetworkSpec, port: Port) -> None:
+        """All that must be in place before the tap is; a tap that is there already joins its bridge."""
+        check_network(spec)
+        check_port(spec, port)
+        with self._changing():
+            self._ensure_filtered_port(port)
+            self._ensure_reservation(spec, port)
+            if self._end_former_leases(spec, [port]):
+                self._ensure_dhcp(spec)
+            links.ensure_attached(self.tap_name(port.id), self.bridge_name(spec.id))
+
+    def absent_port(self, interface_id: UUID) -> None:
+        """The tap, if it is still there, passes nothing from now on."""
+        with self._changing():
+            self._remove_port(self.tap_name(interface_id))
+
+    def absent_network(self, network_id: UUID) -> None:
+        with self._changing():
+            self._remove_network(network_id)
+
+    def networks(self) -> set[UUID]:
+        """The networks of which something is here, even unfinished."""
+        with self._lock:
+            return set(records.network_ids(self._folder))
+
+    def ports(self) -> set[UUID]:
+        """The interfaces that may send through a tap, whether or not the tap exists."""
+        with self._lock:
+            return {port.id for port in records.ports(self._folder)}
+
+    def restore(self, networks: Collection[NetworkSpec], ports: Collection[Port]) -> Restored:
+        """Makes everything what it should be and removes whatever of this cloud isn't listed.
+
+        One network or port that can't be made doesn't keep the others from it.
+        """
+        with self._changing():
+            repaired: list[str] = []
+            failed: dict[UUID, str] = {}
+            specs = self._acceptable_networks(networks, failed)
+            wanted = self._acceptable_ports(ports, specs, failed)
+            for spec in specs.values():
+                records.write_network(self._folder, spec)
+            for tap, port in wanted.items():
+                records.write_port(self._folder, tap, port)
+            repaired += self._restore_firewall(specs, wanted)
+            repaired += self._remove_unlisted(specs, wanted)
+            members: dict[UUID, list[Port]] = {spec.id: [] for spec in specs.values()}
+            for port in wanted.values():
+                members[port.network_id].append(port)
+            for spec in specs.values():
+                try:
+                    repaired += self._ensure_links(spec)
+                    repaired += self._restore_reservations(spec, members[spec.id])
+                    repaired += self._ensure_dhcp(spec)
+                except (NetworkDriverError, OSError) as failure:
+                    failed[spec.id] = str(failure)
+            repaired += self._reattach(wanted)
+            return Restored(tuple(repaired), failed)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except OSError as failure:
+                raise NetworkDriverError(f"The host's networks couldn't be changed: {failure}.") from failure
+
+    # Firewall and records
+
+    def _ensure_filtered_network(self, spec: NetworkSpec) -> None:
+        _refuse_overlap(spec, records.networks(self._folder))
+        old = records.read_network(self._folder, spec.id)
+        if old is not None and old != spec:
+            self._remove_elements(firewall.network_elements(self._tag, old), of=spec.id)
+        records.write_network(self._folder, spec)
+        self._add_elements(firewall.network_elements(self._tag, spec))
+
+    def _ensure_filtered_port(self, port: Port) -> None:
+        tap = self.tap_name(port.id)
+        old = records.read_port(self._folder, tap)
+        if old is not None and old.id != port.id:
+            raise NameClashError(
+                f"Interfaces {old.id} and {port.id} both come out as tap {tap}; make one of them anew."
+            )
+        if old is not None and old != port:
+            self._remove_elements(firewall.port_elements(self._tag, old), of=port.id)
+            if old.network_id != port.network_id:
+                dhcp.withdraw(self._network_folder(old.network_id), [tap])
+        records.write_port(self._folder, tap, port)
+        self._add_elements(firewall.port_elements(self._tag, port))
+
+    def _add_elements(self, elements: firewall.Elements) -> None:
+        """Adds them; when somebody has flushed the tables, makes them anew from the records."""
+        if not firewall.add_elements(self._tag, elements):
+            self._replace_tables(without=None)
+
+    def _remove_elements(self, elements: firewall.Elements, of: UUID) -> None:
+        if not firewall.remove_elements(self._tag, elements):
+            self._replace_tables(without=of)
+
+    def _replace_tables(self, without: UUID | None) -> None:
+        firewall.replace_tables(
+            self._tag,
+            [spec for spec in records.networks(self._folder) if spec.id != without],
+            [port for port in records.ports(self._folder) if port.id != without],
+        )
+
+    def _remove_port(self, tap: str) -> None:
+        port = records.read_port(self._folder, tap)
+        if port is not None:
+            self._remove_elements(firewall.port_elements(self._tag, port), of=port.id)
+            dhcp.withdraw(self._network_folder(port.network_id), [tap])
+        records.remove_port(self._folder, tap)
+
+    def _remove_network(self, network_id: UUID) -> None:
+        spec = records.read_network(self._folder, network_id)
+        dhcp.stop(self._network_folder(network_id))
+        self._remove_links(network_id)
+        if spec is not None:
+            self._remove_elements(firewall.network_elements(self._tag, spec), of=spec.id)
+        self._dismantle_network(network_id)
+        if not self.networks() and not self.ports():
+            firewall.delete_tables(self._tag)
+
+    def _dismantle_network(self, network_id: UUID) -> None:
+        """Removes what isn't the firewall's; the record goes last, so that nothing unfinished is lost."""
+        dhcp.stop(self._network_folder(network_id))
+        self._remove_links(network_id)
+        records.remove_network(self._folder, network_id)
+
+    # Links
+
+    def _ensure_links(self, spec: NetworkSpec) -> list[str]:
+        bridge, alias = self.bridge_name(spec.id), self._alias(spec.id)
+        address = None
+        if spec.nat and spec.cidr is not None:
+            address = f"{spec.gateway}/{spec.cidr.partition('/')[2]}"
+            other = links.overlapping_link(address, but_not=bridge)
+            if other is not None:
+                raise NetworkDriverError(f"Subnet {spec.cidr} of network {spec.id} is in use on the host's {other}.")
+        wrong = links.ensure_bridge(links.Bridge(bridge, alias, mac_of(spec.id), address, spec.up))
+        if spec.nat:
+            wrong += links.ensure_forwarding()
+        if spec.cidr is None or spec.nat:
+            return wrong
+        length = spec.cidr.partition("/")[2]
+        server = f"{dhcp_address(spec.cidr, spec.gateway)}/{length}"
+        outer = dhcp_link_name(self._tag, spec.id)
+        wrong += links.ensure_namespace(namespace_name(self._tag, spec.id), outer, alias, server)
+        return wrong + links.ensure_attached(outer, bridge)
+
+    def _remove_links(self, network_id: UUID) -> None:
+        for name in (dhcp_link_name(self._tag, network_id), self.bridge_name(network_id)):
+            found = links.link(name)
+            if found is not None and (not found.alias or found.alias.startswith(self._alias(network_id))):
+                links.absent(name)
+        links.absent_namespace(namespace_name(self._tag, network_id))
+
+    def _alias(self, network_id: UUID) -> str:
+        return f"altostratus {self._tag} network {network_id}"
+
+    def _reattach(self, ports: dict[str, Port]) -> list[str]:
+        wrong: list[str] = []
+        present = {found.name: found for found in links.links()}
+        for tap, port in ports.items():
+            bridge = present.get(self.bridge_name(port.network_id))
+            if tap in present and bridge is not None and present[tap].master != bridge.index:
+                wrong += links.ensure_attached(tap, bridge.name)
+        return wrong
+
+    # DHCP
+
+    def _network_folder(self, network_id: UUID) -> Path:
+        return records.network_folder(self._folder, network_id)
+
+    def _ensure_dhcp(self, spec: NetworkSpec) -> list[str]:
+        folder = self._network_folder(spec.id)
+        if spec.cidr is None or not spec.up:
+            return [f"A DHCP server ran on network {spec.id}."] if dhcp.stop(folder) else []
+        return dhcp.ensure_running(self._dhcp_server(spec, spec.cidr))
+
+    def _dhcp_server(self, spec: NetworkSpec, cidr: str) -> dhcp.DhcpServer:
+        link = links.link(self.bridge_name(spec.id) if spec.nat else dhcp_link_name(self._tag, spec.id))
+        if link is None:
+            raise NetworkDriverError(f"Network {spec.id} has no link for its DHCP server.")
+        namespace = None if spec.nat else links.NAMESPACES / namespace_name(self._tag, spec.id)
+        return dhcp.DhcpServer(
+            folder=self._network_folder(spec.id),
+            cidr=cidr,
+            link=link.name if spec.nat else links.INNER_LINK,
+            address=spec.gateway if spec.nat and spec.gateway else dhcp_address(cidr, spec.gateway),
+            router=spec.gateway,
+            names=spec.nat,
+            namespace=namespace,
+            generation=f"link {link.index} {link.name}",
+        )
+
+    def _ensure_reservation(self, spec: NetworkSpec, port: Port) -> bool:
+        if port.address is None:
+            return False
+        folder, mac = self._network_folder(spec.id), port.mac.lower()
+        hostname = port.hostname.partition(".")[0].lower() if port.hostname else None
+        return dhcp.reserve(folder, self.tap_name(port.id), mac, port.address, hostname)
+
+    def _end_former_leases(self, spec: NetworkSpec, ports: Collection[Port]) -> bool:
+        """Lets the ports have their addresses although others' leases last; stops the server if so."""
+        folder = self._network_folder(spec.id)
+        leases = dhcp.leases(folder)
+        ended = {
+            port.address
+            for port in ports
+            if port.address and leases.get(port.address, port.mac.lower()) != port.mac.lower()
+        }
+        if ended:
+            dhcp.forget_leases(folder, ended)
+        return bool(ended)
+
+    def _restore_reservations(self, spec: NetworkSpec, ports: list[Port]) -> list[str]:
+        folder = self._network_folder(spec.id)
+        wrong = [
+            f"The reservation of {port.address} for interface {port.id} was missing."
+            for port in ports
+            if self._ensure_reservation(spec, port)
+        ]
+        strays = dhcp.reserved(folder) - {self.tap_name(port.id) for port in ports}
+        dhcp.withdraw(folder, strays)
+        wrong += [f"Tap {stray} had a reservation too many." for stray in sorted(strays)]
+        if self._end_former_leases(spec, ports):
+            wrong.append(f"Former leases stood in the way on network {spec.id}.")
+        return wrong
+
+    # Restoring
+
+    def _restore_firewall(self, networks: dict[str, NetworkSpec], ports: dict[str, Port]) -> list[str]:
+        if not networks and not ports:
+            firewall.delete_tables(self._tag)
+            return []
+        wrong = firewall.faults(self._tag, networks.values(), ports.values())
+        if wrong:
+            firewall.replace_tables(self._tag, networks.values(), ports.values())
+        return wrong
+
+    def _acceptable_networks(
+        self, networks: Collection[NetworkSpec], failed: dict[UUID, str]
+    ) -> dict[str, NetworkSpec]:
+        accepted: dict[str, NetworkSpec] = {}
+        for spec in networks:
+            bridge = self.bridge_name(spec.id)
+            try:
+                check_network(spec)
+                _refuse_overlap(spec, accepted.values())
+                if bridge in accepted:
+                    raise NameClashError(
+                        f"Networks {accepted[bridge].id} and {spec.id} both come out as bridge {bridge}."
+                    )
+            except CloudError as failure:
+                failed[spec.id] = failure.message
+            else:
+                accepted[bridge] = spec
+        return accepted
+
+    def _acceptable_ports(
+        self, ports: Collection[Port], networks: dict[str, NetworkSpec], failed: dict[UUID, str]
+    ) -> dict[str, Port]:
+        accepted: dict[str, Port] = {}
+        for port in ports:
+            tap, spec = self.tap_name(port.id), networks.get(self.bridge_name(port.network_id))
+            try:
+                if spec is None:
+                    raise NetworkDriverError(f"Interface {port.id} is on network {port.network_id}, which isn't here.")
+                check_port(spec, port)
+                if tap in accepted:
+                    raise NameClashError(f"Interfaces {accepted[tap].id} and {port.id} both come out as tap {tap}.")
+            except CloudError as failure:
+                failed[port.id] = failure.message
+            else:
+                accepted[tap] = port
+        return accepted
+
+    def _remove_unlisted(self, networks: dict[str, NetworkSpec], ports: dict[str, Port]) -> list[str]:
+        wrong: list[str] = []
+        for port in list(records.ports(self._folder)):
+            if ports.get(self.tap_name(port.id)) is None:
+                records.remove_port(self._folder, self.tap_name(port.id))
+                wrong.append(f"Interface {port.id} was left over.")
+        wanted = {spec.id for spec in networks.values()}
+        for network_id in self.networks() - wanted:
+            self._dismantle_network(network_id)
+            wrong.append(f"Network {network_id} was left over.")
+        for process in dhcp.all_running(self._folder / "networks"):
+            if process.configuration.parent not in {self._network_folder(network_id) for network_id in wanted}:
+                dhcp.terminate(process)
+                wrong.append(f"DHCP server {process.id} was left over.")
+        return wrong + self._remove_unlisted_links(wanted)
+
+    def _remove_unlisted_links(self, wanted: set[UUID]) -> list[str]:
+        wrong: list[str] = []
+        names = {bridge_name(self._tag, network_id) for network_id in wanted}
+        names |= {dhcp_link_name(self._tag, network_id) for network_id in wanted}
+        pattern, alias = own_link_pattern(self._tag), f"altostratus {self._tag} "
+        for found in links.links():
+            if pattern.fullmatch(found.name) and found.name not in names and found.alias.startswith(alias):
+                links.absent(found.name)
+                wrong.append(f"Link {found.name} was left over.")
+        spaces = {namespace_name(self._tag, network_id) for network_id in wanted}
+        for name in links.namespaces():
+            if re.fullmatch(rf"{self._tag}-[0-9a-f-]{{36}}", name) and name not in spaces:
+                links.absent_namespace(name)
+                wrong.append(f"Network namespace {name} was left over.")
+        return wrong
+
+
+def _refuse_overlap(spec: NetworkSpec, others: Iterable[NetworkSpec]) -> None:
+    """Networks with NAT share the host's routes; isolated ones may have what subnets they like."""
+    if not spec.nat or spec.cidr is None:
+        return
+    subnet = parse_subnet(spec.cidr)
+    for other in others:
+        if other.nat and other.cidr and other.id != spec.id and subnet.overlaps(parse_subnet(other.cidr)):
+            raise NetworkDriverError(f"Subnet {spec.cidr} of network {spec.id} overlaps that of network {other.id}.")

@@ -1,0 +1,107 @@
+"""What a network and a port should be on this host, and the names they get there.
+
+Links have at most fifteen characters: the cloud's tag, a letter for the kind and forty bits of the UUID's
+in base32. That many can clash, so whoever makes a link also records whose it is, and refuses another's.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b32encode
+from dataclasses import dataclass
+from hashlib import blake2b
+from uuid import UUID
+
+from backends.errors import Invalid
+from backends.networks.addresses import check_host_address, parse_mac, parse_subnet, reserved_addresses
+
+CLOUD_TAG = re.compile(r"[a-z][a-z0-9]{5}")
+BRIDGE, TAP, DHCP_LINK = "b", "t", "d"
+_HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network. With `nat` the host is its gateway; without, nothing leads out of it."""
+
+    id: UUID
+    cidr: str | None = None
+    gateway: str | None = None
+    nat: bool = False
+    up: bool = True
+    """False: no traffic and no DHCP, but all of it stays configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A machine's interface on a network. `id` is the interface's; the tap's name follows from it."""
+
+    id: UUID
+    network_id: UUID
+    mac: str
+    address: str | None = None
+    hostname: str | None = None
+
+
+def bridge_name(cloud_tag: str, network_id: UUID) -> str:
+    return _link_name(cloud_tag, BRIDGE, network_id)
+
+
+def tap_name(cloud_tag: str, interface_id: UUID) -> str:
+    return _link_name(cloud_tag, TAP, interface_id)
+
+
+def dhcp_link_name(cloud_tag: str, network_id: UUID) -> str:
+    """The outer end of the pair that joins an isolated network with its DHCP server."""
+    return _link_name(cloud_tag, DHCP_LINK, network_id)
+
+
+def namespace_name(cloud_tag: str, network_id: UUID) -> str:
+    """The network namespace in which an isolated network's DHCP server lives."""
+    return f"{cloud_tag}-{network_id}"
+
+
+def own_link_pattern(cloud_tag: str) -> re.Pattern[str]:
+    """Matches the names of bridges and DHCP links of this cloud; taps are libvirt's to remove."""
+    return re.compile(rf"{cloud_tag}[{BRIDGE}{DHCP_LINK}][a-z2-7]{{8}}")
+
+
+def check_cloud_tag(cloud_tag: str) -> None:
+    if not CLOUD_TAG.fullmatch(cloud_tag):
+        raise Invalid(f"The cloud's tag is {cloud_tag!r}; expected a lower-case letter and five letters or digits.")
+
+
+def check_network(spec: NetworkSpec) -> None:
+    """Raises `Invalid` for what can't be built."""
+    if spec.cidr is None:
+        if spec.nat or spec.gateway is not None:
+            raise Invalid(f"Network {spec.id} has no subnet, so it can have neither NAT nor a gateway.")
+        return
+    subnet = parse_subnet(spec.cidr)
+    if spec.gateway is not None:
+        check_host_address(spec.gateway, subnet)
+    elif spec.nat:
+        raise Invalid(f"Network {spec.id} has NAT but no gateway; expected an address of {spec.cidr}.")
+
+
+def check_port(spec: NetworkSpec, port: Port) -> None:
+    """Raises `Invalid` for what can't be built, or could be a way into a configuration file."""
+    parse_mac(port.mac)
+    if port.network_id != spec.id:
+        raise Invalid(f"Interface {port.id} is on network {port.network_id}; expected {spec.id}.")
+    if port.hostname is not None and (len(port.hostname) > 253 or not _HOSTNAME.fullmatch(port.hostname)):
+        raise Invalid(f"The host name of interface {port.id} is {port.hostname!r}; expected a DNS name.")
+    if spec.cidr is None:
+        if port.address is not None:
+            raise Invalid(f"Interface {port.id} has address {port.address}, but network {spec.id} has no subnet.")
+        return
+    if port.address is None:
+        raise Invalid(f"Interface {port.id} has no address; expected one of {spec.cidr}.")
+    address = check_host_address(port.address, parse_subnet(spec.cidr))
+    if str(address) in reserved_addresses(spec.cidr, spec.gateway):
+        raise Invalid(f"Address {address} of interface {port.id} is the gateway's or the DHCP server's.")
+
+
+def _link_name(cloud_tag: str, kind: str, identity: UUID) -> str:
+    digest = blake2b(identity.bytes, digest_size=5).digest()
+    return f"{cloud_tag}{kind}{b32encode(digest).decode().lower()}"

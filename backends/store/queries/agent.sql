@@ -1,0 +1,162 @@
+-- What agents read and write.
+
+-- name: machine
+SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share, m.root_size_bytes, m.image_id,
+    m.root_image_id, m.ssh_key, m.user_data, m.wanted, m.stop_method, m.suspend_method, m.restart_method,
+    m.boots_wanted, m.boots_done, m.asked_to_stop_at, m.host, m.admitted, m.generation, m.observed_generation,
+    m.state, m.deleting,
+    (SELECT json_agg(json_build_array(i.id, i.network_id, i.mac, host(i.address), i.state, i.deleting,
+        n.cidr, n.gateway, n.shared, n.wanted = 'active') ORDER BY i.sequence)
+     FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
+    (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting) ORDER BY a.device)
+     FROM attachment a WHERE a.machine_id = m.id)
+FROM machine m
+WHERE m.id = %(id)s
+
+-- name: machine_observed
+-- Links that are held by the guest, or may have changed since they were read, are another job's to settle.
+WITH present AS (
+    SELECT id FROM machine WHERE id = %(id)s AND generation = %(generation)s
+), links AS (
+    UPDATE interface SET state = %(link_state)s, state_message = ''
+    WHERE machine_id IN (SELECT id FROM present) AND NOT deleting AND state <> %(link_state)s
+      AND id <> ALL(%(held)s::uuid[])
+), disks AS (
+    UPDATE attachment SET state = %(link_state)s, state_message = ''
+    WHERE machine_id IN (SELECT id FROM present) AND NOT deleting AND state <> %(link_state)s
+      AND id <> ALL(%(held)s::uuid[])
+)
+-- A message stays for as long as nothing new happened: looking again is not news.
+UPDATE machine
+SET state = %(state)s, console = %(console)s,
+    state_message = CASE WHEN %(message)s = '' AND state = %(state)s AND observed_generation = %(generation)s
+        THEN state_message ELSE %(message)s END,
+    observed_generation = greatest(observed_generation, %(generation)s),
+    admitted = admitted AND (wanted <> 'inactive' OR %(state)s <> 'inactive')
+WHERE id = %(id)s
+
+-- name: machine_failed
+UPDATE machine SET state = 'error', state_message = %(message)s WHERE id = %(id)s
+
+-- name: machine_booted
+UPDATE machine SET boots_done = greatest(boots_done, %(boots)s), asked_to_stop_at = NULL WHERE id = %(id)s
+
+-- name: machine_asked_to_stop
+UPDATE machine SET asked_to_stop_at = coalesce(asked_to_stop_at, now()), state_message = %(message)s
+WHERE id = %(id)s
+
+-- name: guest_stopped
+UPDATE machine SET wanted = 'inactive'
+WHERE id = %(id)s AND generation = %(generation)s AND wanted = 'active'
+
+-- name: guest_ignored_stop
+UPDATE machine SET wanted = 'active', asked_to_stop_at = NULL
+WHERE id = %(id)s AND generation = %(generation)s
+
+-- name: root_made
+UPDATE machine SET root_image_id = %(image_id)s WHERE id = %(id)s
+
+-- name: forget_machine
+WITH untagged AS (
+    DELETE FROM tagging WHERE resource_id = %(id)s
+        OR resource_id IN (SELECT id FROM interface WHERE machine_id = %(id)s)
+        OR resource_id IN (SELECT id FROM attachment WHERE machine_id = %(id)s)
+), unsaved AS (
+    UPDATE image SET state = 'error', state_message = 'the compute was deleted before it was saved'
+    WHERE source_machine_id = %(id)s AND state = 'pending'
+), unlinked AS (
+    DELETE FROM interface WHERE machine_id = %(id)s
+), detached AS (
+    DELETE FROM attachment WHERE machine_id = %(id)s
+)
+SELECT 1
+
+-- name: networks_left
+SELECT n.id, n.host FROM interface i JOIN network n ON n.id = i.network_id
+WHERE i.machine_id = %(id)s AND n.deleting AND n.host IS NOT NULL
+
+-- name: disks_left
+SELECT d.id, d.host FROM attachment a JOIN disk d ON d.id = a.disk_id
+WHERE a.machine_id = %(id)s AND d.deleting AND d.host IS NOT NULL
+
+-- name: images_to_save
+SELECT id FROM image WHERE source_machine_id = %(id)s AND state = 'pending' AND NOT deleting
+
+-- name: network
+SELECT id, cidr, gateway, shared, wanted = 'active', generation, deleting,
+    EXISTS (SELECT 1 FROM interface i WHERE i.network_id = network.id)
+FROM network WHERE id = %(id)s
+
+-- name: network_observed
+UPDATE network SET state = %(state)s, state_message = %(message)s,
+    observed_generation = greatest(observed_generation, %(generation)s)
+WHERE id = %(id)s
+
+-- name: disk
+SELECT d.id, d.size_bytes, d.image_id, d.source_disk_id, d.wanted, d.generation, d.observed_generation, d.deleting,
+    a.machine_id, a.device, a.state = 'active'
+FROM disk d LEFT JOIN attachment a ON a.disk_id = d.id
+WHERE d.id = %(id)s
+
+-- name: disk_observed
+UPDATE disk SET state = %(state)s, state_message = %(message)s,
+    observed_generation = greatest(observed_generation, %(generation)s)
+WHERE id = %(id)s
+
+-- name: disk_copied
+WITH source AS (
+    UPDATE disk SET state = wanted, state_message = '' WHERE id = %(source_id)s AND state IN ('backup', 'snapshot')
+)
+UPDATE disk SET source_disk_id = NULL WHERE id = %(id)s
+
+-- name: image
+SELECT id, name, format, state, deleting, source_machine_id, save_method,
+    EXISTS (SELECT 1 FROM machine m WHERE m.image_id = image.id OR m.root_image_id = image.id)
+    OR EXISTS (SELECT 1 FROM disk d WHERE d.image_id = image.id)
+FROM image WHERE id = %(id)s
+
+-- name: image_ready
+UPDATE image SET state = 'ready', state_message = '', format = %(format)s, size_bytes = %(size_bytes)s,
+    sha256 = %(sha256)s
+WHERE id = %(id)s
+
+-- name: image_message
+UPDATE image SET state = %(state)s, state_message = %(message)s WHERE id = %(id)s
+
+-- name: sweep_machines
+SELECT id, wanted, state, generation = observed_generation, deleting, admitted, boots_wanted = boots_done
+FROM machine WHERE host = %(host)s
+
+-- name: sweep_networks
+SELECT id, cidr, gateway, shared, wanted = 'active', state, generation = observed_generation, deleting
+FROM network WHERE host = %(host)s OR shared
+
+-- name: sweep_ports
+SELECT i.id, i.network_id, i.mac, host(i.address), m.hostname
+FROM interface i JOIN machine m ON m.id = i.machine_id
+WHERE m.host = %(host)s
+
+-- name: sweep_disks
+SELECT id, wanted, state, generation = observed_generation, deleting FROM disk WHERE host = %(host)s
+
+-- name: sweep_images
+SELECT id, state, deleting, source_machine_id IS NOT NULL FROM image
+
+-- name: register_host
+INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type)
+VALUES (%(name)s, %(cores)s, %(memory_mib)s, %(disk_bytes)s, %(domain_type)s)
+ON CONFLICT (name) DO UPDATE
+SET cores = excluded.cores, memory_mib = excluded.memory_mib, disk_bytes = excluded.disk_bytes,
+    domain_type = excluded.domain_type, started_at = now(), heartbeat_at = now()
+
+-- name: heartbeat
+UPDATE host SET heartbeat_at = now() WHERE name = %(name)s
+
+-- name: forget_dead_jobs
+DELETE FROM procrastinate_jobs WHERE queue_name = %(host)s AND status = 'doing'
+
+-- name: ensure_shared_network
+INSERT INTO network (id, title, summary, cidr, gateway, allocation, shared)
+VALUES (gen_random_uuid(), 'shared', 'Every compute may join; out to the world through NAT',
+    %(cidr)s, %(gateway)s, 'dynamic', true)
+ON CONFLICT DO NOTHING

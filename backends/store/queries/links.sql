@@ -1,0 +1,21 @@
+-- Interfaces and attachments.
+
+-- name: next_address
+WITH highest AS (
+    SELECT max(address) AS address FROM interface WHERE network_id = %(network_id)s
+), after_highest AS (
+    SELECT coalesce(greatest((SELECT address FROM highest) + 1, %(first)s::inet), %(first)s::inet) AS address
+), candidates AS (
+    SELECT address + step AS address FROM after_highest, generate_series(0, 3) AS step
+)
+SELECT host(coalesce(
+    (SELECT min(address) FROM candidates
+     WHERE address <= %(last)s::inet AND address <> ALL(%(reserved)s::inet[])),
+    (SELECT min(free.address) FROM (
+        SELECT %(first)s::inet + step AS address
+        FROM generate_series(0, least(%(last)s::inet - %(first)s::inet, 65536)) AS step
+        WHERE (SELECT address FROM highest) >= %(last)s::inet - 3
+        EXCEPT
+        SELECT address FROM interface WHERE network_id = %(network_id)s
+    ) free WHERE free.address <> ALL(%(reserved)s::inet[]))
+))

@@ -1,0 +1,172 @@
+"""The columns that make each dataclass of the model, in its order, and the way from a row to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from backends.model import (
+    Allocation,
+    Architecture,
+    Attachment,
+    Disk,
+    DiskState,
+    Image,
+    ImageState,
+    Interface,
+    LinkState,
+    Machine,
+    MachineState,
+    Network,
+    Tag,
+)
+
+Row = Sequence[Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[T]):
+    """How one kind of resource is read. `filters` maps the fields a caller may filter by to SQL."""
+
+    name: str
+    select: str
+    filters: dict[str, str]
+    from_row: Callable[[Row], T]
+    order: str = "r.sequence"
+
+
+def _tags(resource: str) -> str:
+    return (
+        "(SELECT json_agg(json_build_array(t.id, t.project_id, t.scheme, t.term, t.title, t.location, t.related)"
+        f" ORDER BY t.scheme, t.term) FROM tagging g JOIN tag t ON t.id = g.tag_id WHERE g.resource_id = {resource})"
+    )
+
+
+def tag_from_row(row: Row) -> Tag:
+    return Tag(_uuid(row[0]), _uuid(row[1]), *row[2:])
+
+
+def _uuid(value: str | UUID) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _tags_from(value: list[Row] | None) -> tuple[Tag, ...]:
+    return tuple(map(tag_from_row, value)) if value else ()
+
+
+INTERFACE_COLUMNS = (
+    "{0}.id, {0}.project_id, {0}.machine_id, {0}.network_id, {0}.name, {0}.mac, host({0}.address), {0}.gateway,"
+    " {0}.allocation, {0}.state, {0}.state_message, {0}.title, "
+)
+ATTACHMENT_COLUMNS = (
+    "{0}.id, {0}.project_id, {0}.machine_id, {0}.disk_id, {0}.device, {0}.mount_point, {0}.state,"
+    " {0}.state_message, {0}.title, "
+)
+
+
+def interface_from_row(row: Row) -> Interface:
+    return Interface(
+        _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), _uuid(row[3]), row[4], row[5], row[6], row[7],
+        Allocation(row[8]), LinkState(row[9]), row[10], row[11], _tags_from(row[12]),
+    )  # fmt: skip
+
+
+def attachment_from_row(row: Row) -> Attachment:
+    return Attachment(
+        _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), _uuid(row[3]), row[4], row[5],
+        LinkState(row[6]), row[7], row[8], _tags_from(row[9]),
+    )  # fmt: skip
+
+
+def machine_from_row(row: Row) -> Machine:
+    return Machine(
+        row[0], row[1], row[2], row[3], row[4], Architecture(row[5]), row[6], row[7], row[8], row[9], row[10],
+        row[11], row[12], row[13], row[14], MachineState(row[15]), row[16], MachineState(row[17]), row[18], row[19],
+        row[20],
+        tuple(map(interface_from_row, row[21])) if row[21] else (),
+        tuple(map(attachment_from_row, row[22])) if row[22] else (),
+        _tags_from(row[23]),
+        row[24],
+    )  # fmt: skip
+
+
+def network_from_row(row: Row) -> Network:
+    return Network(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], Allocation(row[8]), row[9],
+        LinkState(row[10]), LinkState(row[11]), row[12], row[13], _tags_from(row[14]),
+    )  # fmt: skip
+
+
+def disk_from_row(row: Row) -> Disk:
+    return Disk(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], DiskState(row[7]), DiskState(row[8]), row[9],
+        row[10], _tags_from(row[11]),
+    )  # fmt: skip
+
+
+def image_from_row(row: Row) -> Image:
+    return Image(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], ImageState(row[7]), row[8], row[9]
+    )  # fmt: skip
+
+
+COMMON_FILTERS = {name: f"r.{name}" for name in ("id", "title", "state", "state_message")}
+
+
+def _columns(*names: str) -> dict[str, str]:
+    return COMMON_FILTERS | {name: f"r.{name}" for name in names}
+
+
+MACHINES = Table(
+    "machine",
+    "SELECT r.id, r.project_id, r.title, r.summary, r.hostname, r.architecture, r.cores, r.memory_mib, r.share,"
+    " r.root_size_bytes, r.image_id, i.name, r.size_name, r.ssh_key, r.user_data, r.wanted, r.host, r.state,"
+    " r.state_message, r.console, r.created_at, (SELECT json_agg(json_build_array("
+    + INTERFACE_COLUMNS.format("n") + _tags("n.id")
+    + ") ORDER BY n.sequence) FROM interface n WHERE n.machine_id = r.id AND NOT n.deleting),"
+    " (SELECT json_agg(json_build_array(" + ATTACHMENT_COLUMNS.format("a") + _tags("a.id")
+    + ") ORDER BY a.sequence) FROM attachment a WHERE a.machine_id = r.id AND NOT a.deleting), " + _tags("r.id")
+    + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id)"
+    " FROM machine r LEFT JOIN image i ON i.id = r.image_id",
+    _columns("summary", "hostname", "architecture", "cores", "memory_mib", "share", "size_name", "ssh_key",
+             "user_data", "root_size_bytes", "host")
+    | {"image_name": "(SELECT f.name FROM image f WHERE f.id = r.image_id)"},
+    machine_from_row,
+)  # fmt: skip
+NETWORKS = Table(
+    "network",
+    "SELECT r.id, r.project_id, r.title, r.summary, r.label, r.vlan, r.cidr, r.gateway, r.allocation, r.shared,"
+    " r.wanted, r.state, r.state_message, r.created_at, " + _tags("r.id") + " FROM network r",
+    _columns("summary", "label", "vlan", "cidr", "gateway", "allocation"),
+    network_from_row,
+)
+DISKS = Table(
+    "disk",
+    "SELECT r.id, r.project_id, r.title, r.summary, r.size_bytes, r.image_id, r.host, r.wanted, r.state,"
+    " r.state_message, r.created_at, " + _tags("r.id") + " FROM disk r",
+    _columns("summary", "size_bytes"),
+    disk_from_row,
+)
+INTERFACES = Table(
+    "interface",
+    "SELECT " + INTERFACE_COLUMNS.format("r") + _tags("r.id") + " FROM interface r",
+    _columns("machine_id", "network_id", "name", "mac", "gateway", "allocation") | {"address": "host(r.address)"},
+    interface_from_row,
+)
+ATTACHMENTS = Table(
+    "attachment",
+    "SELECT " + ATTACHMENT_COLUMNS.format("r") + _tags("r.id") + " FROM attachment r",
+    _columns("machine_id", "disk_id", "device", "mount_point"),
+    attachment_from_row,
+)
+IMAGES = Table(
+    "image",
+    "SELECT r.id, r.name, r.title, r.project_id, r.format, r.size_bytes, r.sha256, r.state, r.state_message,"
+    " r.created_at FROM image r",
+    _columns("name"),
+    image_from_row,
+    order="r.created_at, r.name",
+)
