@@ -1,0 +1,5 @@
+"""`python -m altostratus` is the `altostratus` command."""
+
+from altostratus.command import main
+
+main()

@@ -1,0 +1,116 @@
+"""The agent's process: opens the drivers of this host and hands them to the converge loop."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psycopg
+import structlog
+
+from altostratus.settings import Settings
+from backends.agent.host import Host
+from backends.agent.loop import Capacity, run
+from backends.disks.pool import DiskPool
+from backends.machines.hypervisor import Hypervisor
+from backends.machines.probe import probe
+from backends.machines.spec import DomainType
+from backends.networks.addresses import default_gateway
+from backends.networks.driver import Networks
+from backends.store.database import Database
+
+log = structlog.get_logger()
+
+QEMU_GROUP = "libvirt-qemu"
+"""Debian's group of QEMU's processes: it may open the pool's files and enter its folders."""
+CONNECTIONS = 16
+DEFAULT_IMAGE = "default"
+
+
+def pool_of(settings: Settings) -> DiskPool:
+    return DiskPool(settings.state / "pool", group=QEMU_GROUP)
+
+
+def run_agent(settings: Settings) -> None:
+    """Until it is told to stop."""
+    tag = cloud_tag(settings)
+    pool = pool_of(settings)
+    pool.prepare()
+    pool.sweep()
+    for name in ("seeds", "consoles", "networks"):
+        (settings.state / name).mkdir(mode=0o711, exist_ok=True)
+    database = Database(settings.conninfo, connections=CONNECTIONS)
+    database.open()
+    hypervisor = Hypervisor(
+        settings.libvirt_uri,
+        tag,
+        domain_type=_domain_type(settings, database, pool),
+        console_directory=settings.state / "consoles",
+    )
+    host = Host(
+        name=settings.host_name,
+        database=database,
+        hypervisor=hypervisor,
+        pool=pool,
+        networks=Networks(tag, settings.state / "networks"),
+        seeds=settings.state / "seeds",
+        graceful_stop_s=settings.graceful_stop_s,
+    )
+    host.write(
+        "ensure_shared_network",
+        cidr=settings.shared_network,
+        gateway=default_gateway(settings.shared_network),
+    )
+    try:
+        run(host, settings.conninfo, _capacity(settings, pool), sweep_s=settings.sweep_s)
+    finally:
+        hypervisor.close()
+        database.close()
+
+
+def cloud_tag(settings: Settings) -> str:
+    """Six characters that begin the name of everything of this cloud's on a host; chosen once."""
+    with psycopg.connect(settings.conninfo, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO cloud (tag) VALUES ('as' || substr(md5(gen_random_uuid()::text), 1, 4)) ON CONFLICT DO NOTHING"
+        )
+        row = connection.execute("SELECT tag FROM cloud").fetchone()
+    return str(row[0]) if row else ""
+
+
+def _domain_type(settings: Settings, database: Database, pool: DiskPool) -> DomainType:
+    """KVM only after a guest has really run under it, found out once per boot of the host."""
+    if settings.domain_type != "auto":
+        return settings.domain_type
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    image = _default_image(database, pool)
+    remembered = settings.state / "domain-type"
+    key = f"{boot_id} {image.name if image else 'no image'}"
+    if remembered.exists():
+        known, _, domain_type = remembered.read_text().strip().rpartition(" ")
+        if known == key:
+            return "kvm" if domain_type == "kvm" else "qemu"
+    found = probe(image)
+    log.info("probed for KVM", domain_type=found.domain_type, reason=found.reason)
+    remembered.write_text(f"{key} {found.domain_type}\n")
+    return found.domain_type
+
+
+def _default_image(database: Database, pool: DiskPool) -> Path | None:
+    """The default image shows its kernel's and its own messages on the serial port, which the probe needs."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT id FROM image WHERE name = %s AND state = 'ready' AND format = 'qcow2' AND NOT deleting",
+            [DEFAULT_IMAGE],
+        ).fetchone()
+    return pool.image_file(row[0]).path if row else None
+
+
+def _capacity(settings: Settings, pool: DiskPool) -> Capacity:
+    memory_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    present = pool.capacity()
+    return Capacity(
+        cores=int((os.cpu_count() or 1) * settings.cores_overcommit),
+        memory_mib=max(0, memory_mib - settings.memory_reserve_mib),
+        disk_bytes=int(present.total_bytes * settings.disk_overcommit),
+    )

@@ -1,0 +1,35 @@
+"""The WSGI application: authentication, the front-ends, and what operators ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from altostratus.authentication import Authentication
+from altostratus.observability import Health, Metrics, Observability
+from altostratus.settings import Settings
+from backends.store.database import Database
+from occi_server.application import add_occi
+from occi_server.site import Site
+
+Application = falcon.App[Any, Any]
+
+
+def create_application(settings: Settings, database: Database) -> Application:
+    """`database` is opened by whoever runs the application, in each process after its fork."""
+    sizes = settings.all_sizes
+    application: Application = falcon.App(
+        middleware=[
+            Observability(),
+            Authentication(database, sizes, settings.default_size, settings.password_cache_s),
+        ]
+    )
+    application.add_route("/healthz", Health(database))
+    application.add_route("/metrics", Metrics(database))
+    add_occi(application, site_of(settings))
+    return application
+
+
+def site_of(settings: Settings) -> Site:
+    return Site(scheme_prefix=settings.occi_scheme, sizes=tuple(settings.all_sizes.values()))

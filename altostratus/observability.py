@@ -1,0 +1,91 @@
+"""Request IDs, access logs, /healthz and /metrics."""
+
+from __future__ import annotations
+
+import re
+import time
+from uuid import uuid4
+
+import falcon
+import structlog
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from backends.errors import DatabaseUnavailable
+from backends.model import Role
+from backends.store.database import Database
+
+log = structlog.get_logger()
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SECONDS = Histogram(
+    "altostratus_request_seconds", "Time to answer; its count is that of requests", ["method", "status"]
+)
+
+
+class Observability:
+    """Middleware: an ID for each request (the client's own if it has a decent one), a log line and a count."""
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        structlog.contextvars.clear_contextvars()
+        given = request.get_header("X-Request-ID") or ""
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
+        request.context.started = time.monotonic()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        response.set_header("X-Request-ID", request_id)
+
+    def process_response(
+        self, request: falcon.Request, response: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        seconds = time.monotonic() - getattr(request.context, "started", time.monotonic())
+        status = response.status_code
+        method = request.method if request.method in falcon.HTTP_METHODS else "other"
+        SECONDS.labels(method, str(status)).observe(seconds)
+        log.info("request", method=method, path=request.path, status=status, milliseconds=round(seconds * 1000, 1))
+
+
+class Health:
+    """200 when the database answers, 503 when not: for load balancers and monitors."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        response.content_type = "text/plain; charset=utf-8"
+        try:
+            with self._database.connection() as connection:
+                connection.execute("SELECT 1")
+        except DatabaseUnavailable as error:
+            response.status = falcon.HTTP_503
+            response.text = f"{error}\n"
+        else:
+            response.text = "ok\n"
+
+
+class Metrics:
+    """Prometheus' text format, for cloud admins: the workers' counters and the cloud's own numbers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        if request.context.cloud.caller.role is not Role.CLOUD_ADMIN:
+            raise falcon.HTTPForbidden(description="Only a cloud admin may read the metrics.")
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        machines = Gauge("altostratus_machines", "Machines by state", ["state"], registry=registry)
+        beats = Gauge("altostratus_host_heartbeat_age_seconds", "Since the agent's sign", ["host"], registry=registry)
+        waiting = Gauge("altostratus_jobs_waiting", "Jobs not yet taken", ["host"], registry=registry)
+        with self._database.connection() as connection:
+            for state, count in connection.execute("SELECT state, count(*) FROM machine GROUP BY state"):
+                machines.labels(state).set(count)
+            for name, age in connection.execute(
+                "SELECT name, extract(epoch FROM now() - heartbeat_at)::float FROM host"
+            ):
+                beats.labels(name).set(age)
+            for name, count in connection.execute(
+                "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY queue_name"
+            ):
+                waiting.labels(name).set(count)
+        response.content_type = "text/plain; version=0.0.4; charset=utf-8"
+        response.data = generate_latest(registry)

@@ -1,0 +1,61 @@
+"""The gateway's workers under gunicorn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gunicorn.http.wsgi
+from gunicorn.app.base import BaseApplication
+
+from altostratus import logs
+from altostratus.application import Application, create_application, site_of
+from altostratus.patience import PatientWorker
+from altostratus.settings import Settings
+from backends.store.database import Database
+
+HEADER_LIMIT_BYTES = 64 * 1024
+"""For text/occi, which carries a whole message in header fields; gunicorn's own limit is 8190 a field."""
+
+
+class Gateway(BaseApplication):  # type: ignore[misc]
+    """SIGHUP reloads the workers one by one, SIGTERM lets them finish what they answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        PatientWorker.limit_s = settings.request_s
+        self._database = Database(settings.conninfo, connections=settings.threads)
+        super().__init__()
+
+    def load_config(self) -> None:
+        chosen: dict[str, Any] = {
+            "bind": [self._settings.listen],
+            "workers": self._settings.workers,
+            "worker_class": PatientWorker,
+            "threads": self._settings.threads,
+            "timeout": 60,
+            "graceful_timeout": 20,
+            "keepalive": 5,
+            "limit_request_field_size": HEADER_LIMIT_BYTES,
+            "limit_request_line": 8190,
+            "control_socket_disable": True,
+            "post_fork": self._after_fork,
+            "child_exit": _forget_metrics_of,
+            "loglevel": "warning",
+        }
+        for name, value in chosen.items():
+            self.cfg.set(name, value)
+
+    def _after_fork(self, _arbiter: object, _worker: object) -> None:
+        logs.configure(self._settings, "gateway")
+        self._database.open()
+
+    def load(self) -> Application:
+        # gunicorn drops the application's own Server field, which must name the OCCI versions (GFD.223 §5.6.3).
+        gunicorn.http.wsgi.SERVER = site_of(self._settings).server_header
+        return create_application(self._settings, self._database)
+
+
+def _forget_metrics_of(_arbiter: object, worker: Any) -> None:
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,0 +1,196 @@
+"""The settings: a TOML file, overridden by ALTOSTRATUS_… in the environment; wrong ones are refused by name."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from altostratus.postgres import PrivateCluster
+from backends.errors import Invalid
+from backends.model import Size
+from backends.networks.addresses import parse_subnet
+from backends.terms import check_term
+
+PREFIX = "ALTOSTRATUS_"
+CONFIG_VARIABLE = "ALTOSTRATUS_CONFIG"
+DEFAULT_CONFIG = Path("/etc/altostratus/altostratus.toml")
+GIB = 2**30
+
+
+class SettingsError(Exception):
+    """What is wrong, setting by setting."""
+
+
+class SizeSettings(BaseModel):
+    """One resource template of the site's own: `[sizes.NAME]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = ""
+    cores: Annotated[int, Field(ge=1, le=255)]
+    memory_gib: Annotated[float, Field(gt=0, le=16384)]
+    disk_gib: Annotated[float, Field(gt=0, le=2**20)]
+
+
+class Settings(BaseSettings):
+    """Each field's description is its documentation, printed by `altostratus settings`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__")
+
+    state: Path = Field(Path("/var/lib/altostratus"), description="the folder of everything that must last")
+    listen: str = Field("127.0.0.1:8787", description="HOST:PORT that the gateway answers on")
+    workers: int = Field(2, ge=1, le=256, description="processes that answer requests")
+    threads: int = Field(8, ge=1, le=256, description="requests that one worker takes at a time")
+    request_s: float = Field(
+        60, gt=0, le=3600, description="what a client has to send a request, and again to take the answer"
+    )
+    user: str = Field("altostratus", description="the system user of the workers and of the private PostgreSQL")
+    database: str = Field("", description="a PostgreSQL to use, as libpq says it; empty: a private one is run")
+    host_name: str = Field(default_factory=socket.gethostname, description="this host's name in the cloud")
+    libvirt_uri: str = Field("qemu:///system", description="the libvirt that runs this host's domains")
+    domain_type: Literal["auto", "kvm", "qemu"] = Field(
+        "auto", description="kvm or qemu; auto is kvm only where a probe has really run a guest under it"
+    )
+    cores_overcommit: float = Field(4.0, gt=0, le=64, description="virtual cores offered per core of the host")
+    memory_reserve_mib: int = Field(512, ge=0, description="memory of the host that machines never get")
+    disk_overcommit: float = Field(4.0, gt=0, le=1000, description="virtual bytes offered per byte of the pool")
+    graceful_stop_s: float = Field(60, gt=0, le=3600, description="what a guest has to obey the power button")
+    sweep_s: float = Field(60, gt=0, le=86400, description="how often the agent looks at everything")
+    shared_network: str = Field("10.130.0.0/16", description="the IPv4 range of the network that all share")
+    occi_scheme: str = Field(
+        "http://altostratus.local/occi/", description="the start of the site's own category schemes"
+    )
+    default_size: str = Field("small", description="the resource template of who asks for none")
+    sizes: dict[str, SizeSettings] = Field(default_factory=dict, description="resource templates of the site's own")
+    password_cache_s: float = Field(60, ge=0, le=3600, description="how long a verified password is remembered")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto is text on a terminal, else JSON")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    @field_validator("state")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("it must be a whole path that begins with '/'")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError("it must be HOST:PORT, such as 127.0.0.1:8787")
+        return value
+
+    @field_validator("shared_network")
+    @classmethod
+    def _subnet(cls, value: str) -> str:
+        try:
+            return str(parse_subnet(value))
+        except Invalid as error:
+            raise ValueError(error.message) from None
+
+    @field_validator("occi_scheme")
+    @classmethod
+    def _scheme(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")) or not value.endswith("/"):
+            raise ValueError("it must be an http URL that ends in '/'")
+        if value.startswith("http://schemas.ogf.org/"):
+            raise ValueError("schemas.ogf.org belongs to the standard; take a domain of the site's own")
+        return value
+
+    @field_validator("sizes")
+    @classmethod
+    def _terms(cls, value: dict[str, SizeSettings]) -> dict[str, SizeSettings]:
+        for name in value:
+            try:
+                check_term("the size's name", name)
+            except Invalid as error:
+                raise ValueError(error.message) from None
+        return value
+
+    @property
+    def cluster(self) -> PrivateCluster:
+        return PrivateCluster(self.state / "postgres", self.user)
+
+    @property
+    def conninfo(self) -> str:
+        return self.database or self.cluster.conninfo
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where workers leave their counters for each other; made empty at each start."""
+        return self.state / "run" / "metrics"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.listen}"
+
+    @property
+    def all_sizes(self) -> dict[str, Size]:
+        """GFD.222's sizes and the site's own, which may replace them."""
+        sizes = {size.name: size for size in STANDARD_SIZES}
+        for name, own in self.sizes.items():
+            memory_mib, root_bytes = round(own.memory_gib * 1024), round(own.disk_gib * GIB)
+            sizes[name] = Size(name, own.title or name, own.cores, memory_mib, root_bytes)
+        return sizes
+
+
+STANDARD_SIZES = (
+    Size("small", "Small: 1 core, 1 GiB, 10 GiB", 1, 1024, 10 * GIB),
+    Size("medium", "Medium: 2 cores, 2 GiB, 20 GiB", 2, 2048, 20 * GIB),
+    Size("large", "Large: 4 cores, 4 GiB, 40 GiB", 4, 4096, 40 * GIB),
+    Size("mem_small", "Memory small: 1 core, 4 GiB, 10 GiB", 1, 4096, 10 * GIB),
+    Size("mem_medium", "Memory medium: 2 cores, 8 GiB, 20 GiB", 2, 8192, 20 * GIB),
+    Size("mem_large", "Memory large: 4 cores, 16 GiB, 40 GiB", 4, 16384, 40 * GIB),
+)
+
+
+def load() -> Settings:
+    """`SettingsError` names each wrong setting, its value and the reason."""
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path is not None and not Path(path).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} is {path!r}, but there is no such file")
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name.partition("__")[0] not in known)
+    if unknown:
+        raise SettingsError(f"{', '.join(unknown)} in the environment: there is no such setting")
+    try:
+        settings = Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise SettingsError("\n".join(map(_reason, error.errors(include_url=False)))) from None
+    except ValueError as error:
+        raise SettingsError(f"{path or DEFAULT_CONFIG} is not TOML: {error}") from None
+    if settings.default_size not in settings.all_sizes:
+        raise SettingsError(f"default_size is {settings.default_size!r}; there are {', '.join(settings.all_sizes)}")
+    return settings
+
+
+def _reason(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    return f"{name} is {error['input']!r}: {message}"

@@ -1,0 +1,35 @@
+"""The identifiers that the standards, and the tools in use, give to categories: nothing here is a choice of ours.
+
+What the categories consist of is in `model` and in the module of each kind.
+"""
+
+from __future__ import annotations
+
+from renderers.occi.representation import CategoryId
+
+CORE = "http://schemas.ogf.org/occi/core#"
+INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
+COMPUTE_ACTION = "http://schemas.ogf.org/occi/infrastructure/compute/action#"
+NETWORK_ACTION = "http://schemas.ogf.org/occi/infrastructure/network/action#"
+STORAGE_ACTION = "http://schemas.ogf.org/occi/infrastructure/storage/action#"
+TEMPLATE_PROFILE = "http://schemas.ogf.org/occi/infrastructure/compute/template/1.1#"
+
+ENTITY = CategoryId(CORE, "entity")
+RESOURCE = CategoryId(CORE, "resource")
+LINK = CategoryId(CORE, "link")
+
+COMPUTE = CategoryId(INFRASTRUCTURE, "compute")
+NETWORK = CategoryId(INFRASTRUCTURE, "network")
+STORAGE = CategoryId(INFRASTRUCTURE, "storage")
+NETWORK_INTERFACE = CategoryId(INFRASTRUCTURE, "networkinterface")
+STORAGE_LINK = CategoryId(INFRASTRUCTURE, "storagelink")
+
+OS_TEMPLATE = CategoryId(INFRASTRUCTURE, "os_tpl")
+RESOURCE_TEMPLATE = CategoryId(INFRASTRUCTURE, "resource_tpl")
+IP_NETWORK = CategoryId("http://schemas.ogf.org/occi/infrastructure/network#", "ipnetwork")
+IP_NETWORK_INTERFACE = CategoryId("http://schemas.ogf.org/occi/infrastructure/networkinterface#", "ipnetworkinterface")
+SSH_KEY = CategoryId("http://schemas.ogf.org/occi/infrastructure/credentials#", "ssh_key")
+USER_DATA = CategoryId("http://schemas.ogf.org/occi/infrastructure/compute#", "user_data")
+
+OPENSTACK_PUBLIC_KEY = CategoryId("http://schemas.openstack.org/instance/credentials#", "public_key")
+OPENSTACK_USER_DATA = CategoryId("http://schemas.openstack.org/compute/instance#", "user_data")
