@@ -1,0 +1,222 @@
+"""The door on a real PostgreSQL: who sees what, what is refused, what waits."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from backends.cloud import Cloud
+from backends.errors import Conflict, Invalid, NoCapacity, NotApplicable, NotFound
+from backends.model import (
+    DiskState,
+    Filter,
+    MachineState,
+    NewAttachment,
+    NewDisk,
+    NewInterface,
+    NewMachine,
+    NewNetwork,
+    StopMethod,
+)
+from backends.placement import place_waiting
+from backends.store.database import Connection
+
+GIB = 2**30
+
+
+def test_a_new_machine_is_wanted_active_and_its_job_is_deferred_with_it(cloud: Cloud, sql: Connection) -> None:
+    machine = cloud.create_machine(NewMachine(title="one"))
+
+    assert (machine.wanted, machine.state) == (MachineState.ACTIVE, MachineState.INACTIVE)
+    assert [interface.address for interface in machine.interfaces] == ["10.77.0.2"]
+    jobs = sql.execute("SELECT queue_name, args->>'resource_id' FROM procrastinate_jobs").fetchall()
+    assert jobs == [("rack1", str(machine.id))]
+
+
+def test_nothing_stays_of_a_machine_that_is_refused(cloud: Cloud, sql: Connection) -> None:
+    with pytest.raises(NotFound):
+        cloud.create_machine(NewMachine(interfaces=(NewInterface(uuid4()),)))
+
+    assert sql.execute("SELECT count(*) FROM machine").fetchone() == (0,)
+    assert sql.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)
+
+
+def test_another_projects_things_are_not_there(cloud: Cloud, other_cloud: Cloud) -> None:
+    machine = cloud.create_machine(NewMachine())
+    network = cloud.create_network(NewNetwork(cidr="10.1.0.0/24"))
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    attachment = cloud.attach(machine.id, NewAttachment(disk.id))
+    interface = machine.interfaces[0]
+    theirs = other_cloud.create_machine(NewMachine())
+
+    refused = [
+        lambda: other_cloud.machine(machine.id),
+        lambda: other_cloud.stop_machine(machine.id),
+        lambda: other_cloud.update_machine(machine.id, {"title": "mine now"}),
+        lambda: other_cloud.delete_machine(machine.id),
+        lambda: other_cloud.network(network.id),
+        lambda: other_cloud.network_down(network.id),
+        lambda: other_cloud.delete_network(network.id),
+        lambda: other_cloud.disk(disk.id),
+        lambda: other_cloud.resize_disk(disk.id, 2 * GIB),
+        lambda: other_cloud.delete_disk(disk.id),
+        lambda: other_cloud.backup_disk(disk.id),
+        lambda: other_cloud.interface(interface.id),
+        lambda: other_cloud.delete_interface(interface.id),
+        lambda: other_cloud.attachment(attachment.id),
+        lambda: other_cloud.detach(attachment.id),
+        lambda: other_cloud.attach(theirs.id, NewAttachment(disk.id)),
+        lambda: other_cloud.create_interface(theirs.id, NewInterface(network.id)),
+        lambda: other_cloud.create_interface(machine.id, NewInterface(theirs.interfaces[0].network_id)),
+        lambda: other_cloud.tag(other_cloud.create_tag("http://t#", "t", "/t/", "", "").id, [machine.id]),
+    ]
+    for attempt in refused:
+        with pytest.raises(NotFound):
+            attempt()
+    assert [found.id for found in other_cloud.machines()] == [theirs.id]
+    assert list(other_cloud.disks()) == []
+    assert [found.shared for found in other_cloud.networks()] == [True]
+    assert cloud.machine(machine.id).title is None
+
+
+def test_an_address_is_given_once_even_to_twenty_clients_at_once(cloud: Cloud) -> None:
+    doors = [Cloud(cloud._database, cloud.caller, cloud._sizes, "small") for _ in range(20)]
+    tiny = NewMachine(cores=1, memory_mib=16)
+    with ThreadPoolExecutor(20) as pool:
+        machines = list(pool.map(lambda door: door.create_machine(tiny), doors))
+
+    addresses = [machine.interfaces[0].address for machine in machines]
+    assert len(set(addresses)) == 20
+    assert "10.77.0.1" not in addresses
+
+
+def test_a_chosen_address_is_honoured_or_refused_with_the_reason(cloud: Cloud) -> None:
+    network = cloud.create_network(NewNetwork(cidr="10.1.0.0/24"))
+    first = cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id, address="10.1.0.77"),)))
+
+    assert first.interfaces[0].address == "10.1.0.77"
+    with pytest.raises(Conflict, match=r"10\.1\.0\.77 is taken"):
+        cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id, address="10.1.0.77"),)))
+    with pytest.raises(Invalid):
+        cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id, address="10.2.0.1"),)))
+
+
+def test_gaps_are_used_when_the_range_is_at_its_end(cloud: Cloud, sql: Connection) -> None:
+    network = cloud.create_network(NewNetwork(cidr="10.1.0.0/29"))
+    machine = cloud.create_machine(NewMachine(cores=1, memory_mib=16, interfaces=(NewInterface(network.id),)))
+    given = {machine.interfaces[0].address}
+    while True:
+        try:
+            given.add(cloud.create_interface(machine.id, NewInterface(network.id)).address)
+        except NoCapacity:
+            break
+    assert len(given) >= 4
+    victim = machine.interfaces[0]
+    sql.execute("DELETE FROM interface WHERE id = %s", [victim.id])
+    assert cloud.create_interface(machine.id, NewInterface(network.id)).address == victim.address
+
+
+def test_a_machine_without_room_waits_and_says_so_and_starts_when_there_is(cloud: Cloud, sql: Connection) -> None:
+    large = cloud.create_machine(NewMachine(cores=8, memory_mib=1024))
+    waiting = cloud.create_machine(NewMachine(cores=4, memory_mib=1024))
+
+    assert waiting.host is None
+    assert waiting.state_message.startswith("waiting for room: asks for 4 cores")
+    assert list(place_waiting(sql)) == []
+    sql.execute("UPDATE machine SET admitted = false, wanted = 'inactive' WHERE id = %s", [large.id])
+    assert list(place_waiting(sql)) == [waiting.id]
+    assert cloud.machine(waiting.id).host == "rack1"
+
+
+def test_hosts_are_never_filled_beyond_capacity_by_many_at_once(cloud: Cloud, sql: Connection) -> None:
+    doors = [Cloud(cloud._database, cloud.caller, cloud._sizes, "small") for _ in range(24)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda door: door.create_machine(NewMachine(cores=1, memory_mib=16)), doors))
+
+    assert sql.execute("SELECT sum(cores) FROM machine WHERE admitted").fetchone() == (8,)
+
+
+def test_a_disk_is_attached_once_and_not_deleted_while_it_is(cloud: Cloud) -> None:
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    machine = cloud.create_machine(NewMachine(attachments=(NewAttachment(disk.id),)))
+    other = cloud.create_machine(NewMachine())
+
+    assert machine.attachments[0].device == "vda"
+    with pytest.raises(Conflict, match="attached to the compute"):
+        cloud.attach(other.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match="detach it first"):
+        cloud.delete_disk(disk.id)
+
+
+def test_a_root_disk_takes_vda_and_the_size_its_image_needs(cloud: Cloud, image: str) -> None:
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    machine = cloud.create_machine(NewMachine(image_name=image, attachments=(NewAttachment(disk.id),)))
+
+    assert machine.root_size_bytes == 10 * GIB
+    assert machine.attachments[0].device == "vdb"
+    with pytest.raises(Invalid, match="needs"):
+        cloud.create_machine(NewMachine(image_name=image, root_size_bytes=GIB // 2))
+
+
+def test_a_network_with_interfaces_is_not_deleted_but_one_whose_machines_are_deleted_is(cloud: Cloud) -> None:
+    network = cloud.create_network(NewNetwork())
+    machine = cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id),)))
+
+    with pytest.raises(Conflict):
+        cloud.delete_network(network.id)
+    cloud.delete_machine(machine.id)
+    cloud.delete_network(network.id)
+    with pytest.raises(NotFound):
+        cloud.network(network.id)
+
+
+def test_actions_that_do_not_apply_are_refused_with_those_that_do(cloud: Cloud, sql: Connection) -> None:
+    machine = cloud.create_machine(NewMachine())
+    stopped = cloud.stop_machine(machine.id, StopMethod.POWEROFF)
+    assert stopped.wanted is MachineState.INACTIVE
+
+    with pytest.raises(NotApplicable, match="what applies is start"):
+        cloud.suspend_machine(machine.id)
+    sql.execute("UPDATE machine SET admitted = false")
+    assert cloud.update_machine(machine.id, {"cores": 2, "memory_mib": 2048}).cores == 2
+
+
+def test_actions_on_many_are_done_for_all_or_for_none(cloud: Cloud) -> None:
+    first, second = cloud.create_machine(NewMachine()), cloud.create_machine(NewMachine())
+    cloud.stop_machine(second.id)
+
+    with pytest.raises(NotApplicable), cloud.atomically():
+        cloud.suspend_machine(first.id)
+        cloud.suspend_machine(second.id)
+    assert cloud.machine(first.id).wanted is MachineState.ACTIVE
+
+
+def test_disks_grow_and_never_shrink(cloud: Cloud) -> None:
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    assert cloud.resize_disk(disk.id, 2 * GIB).state is DiskState.RESIZE
+    with pytest.raises(Invalid, match="only grow"):
+        cloud.update_disk(disk.id, {"size_bytes": GIB})
+
+
+def test_tags_group_resources_of_all_kinds(cloud: Cloud) -> None:
+    machine, disk = cloud.create_machine(NewMachine()), cloud.create_disk(NewDisk(size_bytes=GIB))
+    tag = cloud.create_tag("http://example.org/tags#", "mine", "/mine/", "Mine", "")
+    cloud.tag(tag.id, [machine.id, disk.id, machine.interfaces[0].id])
+
+    assert list(cloud.machine_ids(Filter(tag_ids=(tag.id,)))) == [machine.id]
+    assert cloud.machine(machine.id).interfaces[0].tags == (tag,)
+    with pytest.raises(Conflict):
+        cloud.create_tag("http://example.org/tags#", "mine", "/other/", "", "")
+    with pytest.raises(NotFound):
+        cloud.tag(tag.id, [machine.id, uuid4()])
+    cloud.delete_tag(tag.id)
+    assert cloud.disk(disk.id).tags == ()
+
+
+def test_filters_and_pages_keep_the_order_of_creation(cloud: Cloud) -> None:
+    made = [cloud.create_machine(NewMachine(hostname=f"h{index % 2}", memory_mib=16)).id for index in range(6)]
+
+    assert list(cloud.machine_ids()) == made
+    assert list(cloud.machine_ids(Filter(equals={"hostname": "h1"}))) == made[1::2]

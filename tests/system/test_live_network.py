@@ -1,0 +1,137 @@
+"""Networks on a whole gateway: who reaches whom, and cards plugged into running guests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from live import (
+    IP_NETWORK,
+    Guest,
+    User,
+    eventually,
+    inline_link,
+    make_guest,
+    make_key,
+    remove,
+    removed_at_the_end,
+    shared_network,
+)
+
+from tests.system.conftest import Gateway
+
+FIRST, SECOND = "10.99.0.11", "10.99.0.12"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A network of the user's own, two guests that are on it and on the shared one, one on the shared one only."""
+
+    network: str
+    first: Guest
+    second: Guest
+    outsider: Guest
+
+
+@pytest.fixture(scope="module")
+def user(gateway: Gateway) -> Iterator[User]:
+    with gateway.client() as http:
+        yield User(http)
+
+
+@pytest.fixture(scope="module")
+def site(user: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    key = make_key(tmp_path_factory.mktemp("key"))
+    network = user.make("network", {"occi.network.address": "10.99.0.0/24"}, [IP_NETWORK])
+    user.wait_for(network, "active")
+    shared = shared_network(user)
+
+    def on_both(address: str) -> Guest:
+        own = inline_link(network, {"occi.networkinterface.address": address})
+        return make_guest(user, key, links=[inline_link(shared), own])
+
+    site = Site(network, on_both(FIRST), on_both(SECOND), make_guest(user, key))
+    for guest in (site.first, site.second, site.outsider):
+        guest.wait_for_boot()
+    yield site
+    for path in (site.first.path, site.second.path, site.outsider.path, network):
+        remove(user, path)
+
+
+def test_guests_of_one_network_reach_each_other(site: Site) -> None:
+    site.first.wait_for(f"ip -4 -o address show dev eth1 | grep -q {FIRST}/24")
+    eventually(lambda: site.first.pings(SECOND), "an answer from the second guest")
+    assert site.second.pings(FIRST)
+
+
+def test_a_guest_of_another_network_reaches_nobody_in_it(site: Site) -> None:
+    assert not site.outsider.pings(FIRST)
+    site.outsider.output("ip address add 10.99.0.13/24 dev eth0")
+    try:
+        assert not site.outsider.pings(FIRST)
+    finally:
+        site.outsider.output("ip address delete 10.99.0.13/24 dev eth0")
+    assert site.outsider.pings(site.second.address)
+
+
+def test_a_network_that_is_down_carries_nothing(user: User, site: Site) -> None:
+    eventually(lambda: site.first.pings(SECOND), "an answer from the second guest")
+    user.act(site.network, "down")
+    user.wait_for(site.network, "inactive")
+    assert not site.first.pings(SECOND)
+    assert site.first.pings(site.second.address)
+
+    user.act(site.network, "up")
+    user.wait_for(site.network, "active")
+    eventually(lambda: site.first.pings(SECOND), "an answer from the second guest")
+
+
+def test_a_card_plugged_into_a_running_guest_gets_its_address(user: User, site: Site) -> None:
+    link = user.link("networkinterface", site.outsider.path, site.network)
+    address = user.shown(link)["occi.networkinterface.address"]
+    site.outsider.wait_for(f"ip -4 -o address | grep -q {address}/24")
+    eventually(lambda: site.outsider.pings(FIRST), "an answer from the first guest")
+
+    user.delete(link)
+    eventually(lambda: not site.outsider.answers("test -e /sys/class/net/eth1"), "the card's leaving the guest")
+    assert not site.outsider.pings(FIRST)
+
+
+def test_a_running_guest_gets_the_address_that_its_card_is_given(user: User, site: Site) -> None:
+    link = user.link("networkinterface", site.outsider.path, site.network)
+    site.outsider.wait_for("ip -4 -o address show dev eth1 | grep -q 10.99.0.")
+    user.change(link, {"occi.networkinterface.address": "10.99.0.77", "occi.networkinterface.mac": "52:54:00:99:00:77"})
+    site.outsider.wait_for("ip -4 -o address show dev eth1 | grep -q 10.99.0.77/24")
+    assert site.outsider.output("cat /sys/class/net/eth1/address") == "52:54:00:99:00:77"
+    user.wait_for(link, "active")
+    eventually(lambda: site.outsider.pings(FIRST), "an answer from the first guest")
+
+    user.change(link, {"occi.networkinterface.address": "10.99.0.78"})
+    site.outsider.wait_for("ip -4 -o address show dev eth1 | grep -q 10.99.0.78/24")
+    user.delete(link)
+    eventually(lambda: not site.outsider.answers("test -e /sys/class/net/eth1"), "the card's leaving the guest")
+
+
+def test_a_guest_started_on_a_network_that_was_down_is_on_it(user: User, site: Site) -> None:
+    user.act(site.network, "down")
+    user.wait_for(site.network, "inactive")
+    site.second.stop()
+    site.second.start()
+    user.act(site.network, "up")
+    user.wait_for(site.network, "active")
+    eventually(lambda: site.first.pings(SECOND), "an answer from the second guest")
+
+
+def test_a_network_in_use_is_not_deleted_and_the_shared_one_never(user: User, site: Site) -> None:
+    assert user.http.delete(site.network).status_code == 409
+    assert user.http.delete(shared_network(user)).status_code in (400, 403)
+    assert user.state(site.network) == "active"
+
+
+def test_an_unused_network_is_deleted(user: User) -> None:
+    network = user.make("network", {"occi.network.address": "10.98.0.0/24"}, [IP_NETWORK])
+    with removed_at_the_end(user, network):
+        user.wait_for(network, "active")
+        user.delete(network)
+        assert not user.exists(network)

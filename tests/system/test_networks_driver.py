@@ -1,0 +1,675 @@
+"""The network driver on a real kernel with real dnsmasq: guests are namespaces with a veth in place of a tap.
+
+The driver's "host" is a network namespace that each test enters: the machine's own networks stay untouched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import FrameType
+from uuid import UUID, uuid4
+
+import pytest
+
+from backends.networks import dhcp, records
+from backends.networks.driver import Networks
+from backends.networks.errors import NameClashError, NetworkDriverError
+from backends.networks.spec import NetworkSpec, Port, dhcp_link_name
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
+
+TAG = "zt12ab"
+CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 0x0003
+OUTSIDE_ADDRESS = "192.0.2.2"
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run(*command: str, check: bool = True) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Only this thread, and what is opened or started meanwhile, is in the namespace."""
+    with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", namespace).open() as there:
+        assert libc.setns(there.fileno(), CLONE_NEWNET) == 0
+        try:
+            yield
+        finally:
+            assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
+
+
+@pytest.fixture
+def host() -> Iterator[str]:
+    name = f"{TAG}host"
+    run("ip", "netns", "add", name)
+    try:
+        with inside(name):
+            run("ip", "link", "set", "lo", "up")
+            yield name
+    finally:
+        run("ip", "netns", "delete", name)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="altostratus-networks-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def networks(host: str, folder: Path) -> Iterator[Networks]:
+    driver = Networks(TAG, folder)
+    yield driver
+    driver.restore([], [])
+    assert_nothing_left(folder)
+
+
+def assert_nothing_left(folder: Path) -> None:
+    assert TAG not in run("nft", "list", "tables")
+    assert f"{TAG}b" not in run("ip", "-o", "link")
+    assert f"{TAG}d" not in run("ip", "-o", "link")
+    assert f"{TAG}-" not in run("ip", "netns")
+    assert not list(dhcp.all_running(folder / "networks"))
+    assert not list(records.network_ids(folder))
+    assert not list(records.ports(folder))
+
+
+@dataclass
+class Guest:
+    namespace: str
+    port: Port
+
+    def command(self, *command: str, check: bool = True) -> str:
+        return run("ip", "netns", "exec", self.namespace, *command, check=check)
+
+    def pings(self, address: str) -> bool:
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.namespace, "ping", "-c1", "-W1", address],
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+        return done.returncode == 0
+
+    def asks_dhcp(self) -> dict[str, str]:
+        """What the lease says, after it has been taken into use; empty when there is none."""
+        script = Path(__file__).with_name("udhcpc_script.sh")
+        output = self.command(
+            "busybox",
+            "udhcpc",
+            "-i",
+            "eth0",
+            "-f",
+            "-n",
+            "-q",
+            "-t",
+            "3",
+            "-T",
+            "1",
+            "-s",
+            str(script),
+            check=False,
+        )
+        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+
+    def packet_socket(self) -> socket.socket:
+        with inside(self.namespace):
+            opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            opened.bind(("eth0", 0))
+        opened.settimeout(10)
+        return opened
+
+
+MakeGuest = Callable[[NetworkSpec, Port], Guest]
+
+
+@pytest.fixture
+def make_guest(networks: Networks) -> Iterator[MakeGuest]:
+    """Ensures the port, then makes what libvirt and a machine would: the tap and an interface."""
+    made: list[Guest] = []
+
+    def make(spec: NetworkSpec, port: Port) -> Guest:
+        networks.ensure_port(spec, port)
+        guest = Guest(f"{TAG}guest{len(made)}", port)
+        tap = networks.tap_name(port.id)
+        run("ip", "netns", "add", guest.namespace)
+        made.append(guest)
+        run("ip", "link", "add", tap, "type", "veth", "peer", "name", "eth0", "netns", guest.namespace)
+        run("ip", "link", "set", tap, "master", networks.bridge_name(spec.id), "up")
+        guest.command("ip", "link", "set", "eth0", "address", port.mac, "up")
+        if port.address is not None and spec.cidr is not None:
+            length = spec.cidr.partition("/")[2]
+            guest.command("ip", "address", "add", f"{port.address}/{length}", "dev", "eth0")
+            if spec.gateway is not None:
+                guest.command("ip", "route", "add", "default", "via", spec.gateway)
+        return guest
+
+    yield make
+    for guest in made:
+        run("ip", "link", "delete", networks.tap_name(guest.port.id), check=False)
+        run("ip", "netns", "delete", guest.namespace)
+
+
+@pytest.fixture
+def outside(host: str) -> Iterator[str]:
+    name = f"{TAG}outside"
+    run("ip", "netns", "add", name)
+    run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "eth0", "netns", name)
+    run("ip", "address", "add", "192.0.2.1/24", "dev", "uplink")
+    run("ip", "link", "set", "uplink", "up")
+    run("ip", "-n", name, "address", "add", f"{OUTSIDE_ADDRESS}/24", "dev", "eth0")
+    run("ip", "-n", name, "link", "set", "eth0", "up")
+    yield name
+    run("ip", "netns", "delete", name)
+
+
+def shared_network() -> NetworkSpec:
+    return NetworkSpec(uuid4(), "10.9.0.0/24", "10.9.0.1", nat=True)
+
+
+def isolated_network() -> NetworkSpec:
+    return NetworkSpec(uuid4(), "10.9.0.0/24")
+
+
+def port_on(spec: NetworkSpec, number: int, hostname: str | None = None) -> Port:
+    address = f"10.9.0.{number}" if spec.cidr else None
+    return Port(uuid4(), spec.id, f"52:54:00:00:00:{number:02x}", address, hostname)
+
+
+# Frames, by hand
+
+
+def octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def frame(source: str, kind: int, payload: bytes, destination: str = "ff:ff:ff:ff:ff:ff") -> bytes:
+    return octets(destination) + octets(source) + struct.pack("!H", kind) + payload.ljust(46, b"\0")
+
+
+def arp(sender_mac: str, sender: str, target: str) -> bytes:
+    fixed = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+    return fixed + octets(sender_mac) + IPv4Address(sender).packed + bytes(6) + IPv4Address(target).packed
+
+
+def udp(source: str, destination: str, source_port: int, destination_port: int) -> bytes:
+    body = b"marked"
+    datagram = struct.pack("!HHHH", source_port, destination_port, 8 + len(body), 0) + body
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 7, 0, 64, 17, 0)
+    header += IPv4Address(source).packed + IPv4Address(destination).packed
+    total = sum(struct.unpack("!10H", header))
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    return header[:10] + struct.pack("!H", checksum) + header[12:] + datagram
+
+
+def passes(sender: Guest, receiver: Guest, sent: bytes) -> bool:
+    """Whether the frame arrives before one that is sent after it and is allowed to."""
+    mac = sender.port.mac
+    last = frame(mac, 0x0806, arp(mac, sender.port.address or "10.7.7.7", "10.9.0.77"))
+    with sender.packet_socket() as out, receiver.packet_socket() as into:
+        out.send(sent)
+        out.send(last)
+        seen = False
+        while True:
+            got = into.recv(2000)
+            seen = seen or got.rstrip(b"\0") == sent.rstrip(b"\0")
+            if got.rstrip(b"\0") == last.rstrip(b"\0"):
+                return seen
+
+
+# Addresses and names from the network
+
+
+def test_guest_of_the_shared_network_gets_its_reserved_address_by_dhcp(
+    networks: Networks, make_guest: MakeGuest
+) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    guest = make_guest(spec, port_on(spec, 5, "web.example.org"))
+    lease = guest.asks_dhcp()
+    assert lease["ip"] == "10.9.0.5"
+    assert lease["router"] == "10.9.0.1"
+    assert lease["dns"] == "10.9.0.1"
+    assert "10.9.0.5" in guest.command("busybox", "nslookup", "web", "10.9.0.1")
+
+
+def test_guest_of_an_isolated_network_gets_an_address_but_no_router(networks: Networks, make_guest: MakeGuest) -> None:
+    spec = isolated_network()
+    networks.ensure_network(spec)
+    lease = make_guest(spec, port_on(spec, 6)).asks_dhcp()
+    assert lease["ip"] == "10.9.0.6"
+    assert lease.get("router", "") == ""
+    assert lease.get("dns", "") == ""
+
+
+def test_router_of_an_isolated_network_is_told_when_there_is_one(networks: Networks, make_guest: MakeGuest) -> None:
+    spec = replace(isolated_network(), gateway="10.9.0.1")
+    networks.ensure_network(spec)
+    assert make_guest(spec, port_on(spec, 6)).asks_dhcp()["router"] == "10.9.0.1"
+
+
+def test_address_goes_to_its_new_owner_although_the_old_lease_has_not_ended(
+    networks: Networks, make_guest: MakeGuest
+) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    former = make_guest(spec, port_on(spec, 5))
+    assert former.asks_dhcp()["ip"] == "10.9.0.5"
+    networks.absent_port(former.port.id)
+    heir = make_guest(spec, replace(port_on(spec, 9), address="10.9.0.5"))
+    assert heir.asks_dhcp()["ip"] == "10.9.0.5"
+
+
+def test_host_name_on_the_shared_network_stays_with_whoever_had_it_first(
+    networks: Networks, make_guest: MakeGuest
+) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    first = make_guest(spec, port_on(spec, 5, "db"))
+    first.asks_dhcp()
+    make_guest(spec, port_on(spec, 6, "db")).asks_dhcp()
+    answer = first.command("busybox", "nslookup", "db", "10.9.0.1")
+    assert "10.9.0.5" in answer
+    assert "10.9.0.6" not in answer
+
+
+def test_changed_port_gets_its_new_address_and_loses_the_old(networks: Networks, make_guest: MakeGuest) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    guest = make_guest(spec, port_on(spec, 5))
+    assert guest.pings("10.9.0.1")
+    networks.ensure_port(spec, replace(guest.port, address="10.9.0.8"))
+    assert not guest.pings("10.9.0.1")
+    assert guest.asks_dhcp()["ip"] == "10.9.0.8"
+    assert guest.pings("10.9.0.1")
+
+
+# Who reaches whom
+
+
+def test_guests_reach_each_other_their_gateway_and_outside(
+    networks: Networks, make_guest: MakeGuest, outside: str
+) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    one, two = make_guest(spec, port_on(spec, 5)), make_guest(spec, port_on(spec, 6))
+    assert one.pings("10.9.0.6")
+    assert one.pings("10.9.0.1")
+    assert two.pings(OUTSIDE_ADDRESS)
+
+
+def test_nobody_outside_reaches_a_guest(networks: Networks, make_guest: MakeGuest, outside: str) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    make_guest(spec, port_on(spec, 5))
+    run("ip", "-n", outside, "route", "add", "10.9.0.0/24", "via", "192.0.2.1")
+    outsider = Guest(outside, port_on(spec, 250))
+    assert outsider.pings("192.0.2.1")
+    assert not outsider.pings("10.9.0.5")
+
+
+def test_guest_reaches_no_other_address_or_service_of_the_host(
+    networks: Networks, make_guest: MakeGuest, outside: str
+) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    guest = make_guest(spec, port_on(spec, 5))
+    assert not guest.pings("192.0.2.1")
+    with socket.create_server(("0.0.0.0", 8080)):  # noqa: S104
+        assert guest.command("busybox", "nc", "-w1", "-z", "10.9.0.1", "8080", check=False) == ""
+        done = subprocess.run(
+            ["ip", "netns", "exec", guest.namespace, "busybox", "nc", "-w", "1", "10.9.0.1", "8080"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+        assert done.returncode != 0
+
+
+def test_isolated_networks_with_the_same_subnet_know_nothing_of_each_other_and_the_host(
+    networks: Networks, make_guest: MakeGuest, outside: str
+) -> None:
+    first, second = isolated_network(), isolated_network()
+    shared = replace(shared_network(), cidr="10.8.0.0/24", gateway="10.8.0.1")
+    for spec in (first, second, shared):
+        networks.ensure_network(spec)
+    one = make_guest(first, port_on(first, 5))
+    make_guest(first, port_on(first, 6))
+    other = make_guest(second, port_on(second, 7))
+    assert one.pings("10.9.0.6")
+    assert not one.pings("10.9.0.7")
+    assert not other.pings("10.9.0.6")
+    one.command("ip", "route", "add", "default", "dev", "eth0")
+    assert not one.pings("10.8.0.1")
+    assert not one.pings("192.0.2.1")
+    assert not one.pings(OUTSIDE_ADDRESS)
+
+
+def test_plain_network_carries_whatever_its_guests_agree_on(networks: Networks, make_guest: MakeGuest) -> None:
+    spec = NetworkSpec(uuid4())
+    networks.ensure_network(spec)
+    one, two = make_guest(spec, port_on(spec, 5)), make_guest(spec, port_on(spec, 6))
+    one.command("ip", "address", "add", "172.20.0.1/24", "dev", "eth0")
+    two.command("ip", "address", "add", "172.20.0.2/24", "dev", "eth0")
+    one.command("ip", "address", "add", "fd00::1/64", "dev", "eth0", "nodad")
+    two.command("ip", "address", "add", "fd00::2/64", "dev", "eth0", "nodad")
+    assert one.pings("172.20.0.2")
+    assert one.pings("fd00::2")
+
+
+def test_network_that_is_down_carries_nothing_until_it_is_up_again(networks: Networks, make_guest: MakeGuest) -> None:
+    spec = isolated_network()
+    networks.ensure_network(spec)
+    one = make_guest(spec, port_on(spec, 5))
+    make_guest(spec, port_on(spec, 6))
+    networks.ensure_network(replace(spec, up=False))
+    assert not one.pings("10.9.0.6")
+    assert one.asks_dhcp() == {}
+    networks.ensure_network(spec)
+    assert one.pings("10.9.0.6")
+    assert one.asks_dhcp()["ip"] == "10.9.0.5"
+
+
+# Spoofing
+
+
+@pytest.fixture
+def pair(networks: Networks, make_guest: MakeGuest) -> tuple[Guest, Guest]:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    return make_guest(spec, port_on(spec, 5)), make_guest(spec, port_on(spec, 6))
+
+
+def test_own_frames_pass(pair: tuple[Guest, Guest]) -> None:
+    mac = pair[0].port.mac
+    assert passes(*pair, frame(mac, 0x0800, udp("10.9.0.5", "10.9.0.6", 4000, 4000)))
+    assert passes(*pair, frame(mac, 0x0806, arp(mac, "10.9.0.5", "10.9.0.6")))
+    assert passes(*pair, frame(mac, 0x0806, arp(mac, "0.0.0.0", "10.9.0.5")))  # noqa: S104
+
+
+def test_spoofed_frames_are_dropped(pair: tuple[Guest, Guest]) -> None:
+    mac, stolen = pair[0].port.mac, "52:54:00:00:00:99"
+    spoofed = {
+        "MAC": frame(stolen, 0x0800, udp("10.9.0.5", "10.9.0.6", 4000, 4000)),
+        "IPv4": frame(mac, 0x0800, udp("10.9.0.1", "10.9.0.6", 4000, 4000)),
+        "no IPv4 address": frame(mac, 0x0800, udp("0.0.0.0", "10.9.0.6", 4000, 4000)),  # noqa: S104
+        "ARP address": frame(mac, 0x0806, arp(mac, "10.9.0.1", "10.9.0.6")),
+        "ARP MAC": frame(mac, 0x0806, arp(stolen, "10.9.0.5", "10.9.0.6")),
+        "DHCP offer": frame(mac, 0x0800, udp("10.9.0.5", "255.255.255.255", 67, 68)),
+        "IPv6": frame(mac, 0x86DD, b"\x60" + bytes(45)),
+        "VLAN": frame(mac, 0x8100, b"\x00\x05\x08\x00" + udp("10.9.0.1", "10.9.0.6", 4000, 4000)),
+        "unknown protocol": frame(mac, 0x88B5, b"anything"),
+    }
+    assert [kind for kind, sent in spoofed.items() if passes(*pair, sent)] == []
+
+
+def test_bridge_learns_nothing_from_a_stolen_mac_sent_to_a_reserved_group(
+    networks: Networks, pair: tuple[Guest, Guest]
+) -> None:
+    one, two = pair
+    assert two.pings("10.9.0.5")
+    stolen = frame(two.port.mac, 0x88CC, b"", destination="01:80:c2:00:00:0e")
+    assert not passes(one, two, stolen)
+    entries = run("bridge", "fdb", "show", "dev", networks.tap_name(one.port.id))
+    assert two.port.mac not in entries
+
+
+def test_guest_of_a_plain_network_can_not_take_another_mac(networks: Networks, make_guest: MakeGuest) -> None:
+    spec = NetworkSpec(uuid4())
+    networks.ensure_network(spec)
+    one, two = make_guest(spec, port_on(spec, 5)), make_guest(spec, port_on(spec, 6))
+    assert passes(one, two, frame(one.port.mac, 0x88B5, b"own"))
+    assert not passes(one, two, frame("52:54:00:00:00:99", 0x88B5, b"stolen"))
+
+
+def test_tap_passes_nothing_once_its_port_is_absent(networks: Networks, pair: tuple[Guest, Guest]) -> None:
+    assert pair[0].pings("10.9.0.6")
+    networks.absent_port(pair[0].port.id)
+    assert not pair[0].pings("10.9.0.6")
+    assert networks.ports() == {pair[1].port.id}
+
+
+# Repair
+
+
+def test_restore_brings_back_flushed_rules_deleted_bridge_and_dead_dhcp_server(
+    networks: Networks, make_guest: MakeGuest, outside: str, folder: Path
+) -> None:
+    shared, isolated = shared_network(), isolated_network()
+    specs = [shared, isolated]
+    for spec in specs:
+        networks.ensure_network(spec)
+    one = make_guest(shared, port_on(shared, 5))
+    two = make_guest(isolated, port_on(isolated, 6))
+    ports = [one.port, two.port]
+    assert networks.restore(specs, ports).repaired == ()
+    run("nft", "flush", "ruleset")
+    run("ip", "link", "delete", networks.bridge_name(shared.id))
+    run("ip", "link", "delete", dhcp_link_name(TAG, isolated.id))
+    for process in list(dhcp.all_running(folder / "networks")):
+        dhcp.terminate(process)
+    restored = networks.restore(specs, ports)
+    assert restored.failed == {}
+    assert any("firewall table" in sentence for sentence in restored.repaired)
+    assert one.pings(OUTSIDE_ADDRESS)
+    assert one.asks_dhcp()["ip"] == "10.9.0.5"
+    assert two.asks_dhcp()["ip"] == "10.9.0.6"
+    assert networks.restore(specs, ports).repaired == ()
+
+
+def test_restore_repairs_a_single_rule_or_entry(networks: Networks) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    port = port_on(spec, 5)
+    networks.ensure_port(spec, port)
+    table = f"altostratus_{TAG}"
+    for damage in (
+        ["flush", "chain", "bridge", table, "from_guest"],
+        ["add", "rule", "inet", table, "forward", "accept"],
+        ["flush", "set", "bridge", table, "addresses"],
+        ["delete", "table", "inet", table],
+    ):
+        run("nft", *damage)
+        assert networks.restore([spec], [port]).repaired, damage
+        assert networks.restore([spec], [port]).repaired == (), damage
+
+
+def test_dead_dhcp_server_is_started_again(networks: Networks, folder: Path) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    (process,) = dhcp.running(records.network_folder(folder, spec.id))
+    dhcp.terminate(process)
+    networks.ensure_network(spec)
+    (again,) = dhcp.running(records.network_folder(folder, spec.id))
+    assert again.id != process.id
+
+
+def test_dhcp_server_is_found_again_without_its_pid_file(networks: Networks, folder: Path) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    network_folder = records.network_folder(folder, spec.id)
+    before = dhcp.running(network_folder)
+    (network_folder / "dnsmasq.pid").write_text("1\n")
+    assert dhcp.running(network_folder) == before
+    assert networks.restore([spec], []).repaired == ()
+
+
+def test_restore_removes_what_is_not_listed(networks: Networks) -> None:
+    kept, dropped = shared_network(), isolated_network()
+    for spec in (kept, dropped):
+        networks.ensure_network(spec)
+        networks.ensure_port(spec, port_on(spec, 5))
+    networks.restore([kept], [])
+    assert networks.networks() == {kept.id}
+    assert networks.ports() == set()
+
+
+def test_one_bad_network_does_not_keep_the_others_down(networks: Networks, make_guest: MakeGuest) -> None:
+    good, bad = shared_network(), NetworkSpec(uuid4(), "127.0.0.0/24")
+    port = port_on(good, 5)
+    restored = networks.restore([bad, good], [port, port_on(bad, 6)])
+    assert "loopback" in restored.failed[bad.id]
+    assert make_guest(good, port).pings("10.9.0.1")
+
+
+def test_flushed_rules_come_back_with_the_next_port(
+    networks: Networks, pair: tuple[Guest, Guest], folder: Path
+) -> None:
+    run("nft", "flush", "ruleset")
+    (spec,) = records.networks(folder)
+    networks.ensure_port(spec, port_on(spec, 7))
+    assert pair[0].pings("10.9.0.6")
+    assert not passes(*pair, frame("52:54:00:00:00:99", 0x88B5, b"stolen"))
+
+
+# Others on the same host
+
+
+def test_foreign_tables_links_and_clouds_are_left_alone(networks: Networks, folder: Path) -> None:
+    run("nft", "add", "table", "inet", "foreign")
+    run("ip", "link", "add", f"{TAG}bforeign", "type", "bridge")
+    neighbours_folder = folder / "neighbour"
+    neighbour = Networks("zu12ab", neighbours_folder)
+    theirs = replace(shared_network(), cidr="10.8.0.0/24", gateway="10.8.0.1")
+    neighbour.ensure_network(theirs)
+    try:
+        spec = shared_network()
+        networks.ensure_network(spec)
+        networks.absent_network(spec.id)
+        networks.restore([], [])
+        assert "table inet foreign" in run("nft", "list", "tables")
+        assert f"{TAG}bforeign" in run("ip", "-o", "link")
+        assert neighbour.restore([theirs], []).repaired == ()
+    finally:
+        neighbour.restore([], [])
+        run("ip", "link", "delete", f"{TAG}bforeign")
+
+
+def test_guest_does_not_reach_another_clouds_guests(networks: Networks, make_guest: MakeGuest, folder: Path) -> None:
+    ours = shared_network()
+    theirs = replace(shared_network(), cidr="10.8.0.0/24", gateway="10.8.0.1")
+    neighbour = Networks("zu12ab", folder / "neighbour")
+    networks.ensure_network(ours)
+    neighbour.ensure_network(theirs)
+    try:
+        guest = make_guest(ours, port_on(ours, 5))
+        their_port = Port(uuid4(), theirs.id, "52:54:00:00:08:05", "10.8.0.5")
+        neighbour.ensure_port(theirs, their_port)
+        run("ip", "link", "add", neighbour.tap_name(their_port.id), "type", "veth", "peer", "name", "theirs")
+        run("ip", "netns", "add", f"{TAG}theirs")
+        run("ip", "link", "set", "theirs", "netns", f"{TAG}theirs", "address", their_port.mac)
+        run("ip", "-n", f"{TAG}theirs", "address", "add", "10.8.0.5/24", "dev", "theirs")
+        run("ip", "-n", f"{TAG}theirs", "link", "set", "theirs", "up")
+        run("ip", "-n", f"{TAG}theirs", "route", "add", "default", "via", "10.8.0.1")
+        neighbour.ensure_port(theirs, their_port)
+        assert Guest(f"{TAG}theirs", their_port).pings("10.8.0.1")
+        assert not guest.pings("10.8.0.5")
+        assert not guest.pings("10.8.0.1")
+    finally:
+        run("ip", "netns", "delete", f"{TAG}theirs", check=False)
+        neighbour.restore([], [])
+
+
+def test_subnet_that_the_host_uses_already_is_refused(networks: Networks, outside: str) -> None:
+    with pytest.raises(NetworkDriverError, match="in use on the host's uplink"):
+        networks.ensure_network(NetworkSpec(uuid4(), "192.0.2.0/24", "192.0.2.9", nat=True))
+
+
+def test_two_networks_with_nat_can_not_overlap(networks: Networks) -> None:
+    networks.ensure_network(shared_network())
+    with pytest.raises(NetworkDriverError, match="overlaps"):
+        networks.ensure_network(shared_network())
+
+
+def test_link_name_that_somebody_else_has_is_refused(networks: Networks) -> None:
+    spec = isolated_network()
+    run("ip", "link", "add", networks.bridge_name(spec.id), "type", "bridge")
+    run("ip", "link", "set", networks.bridge_name(spec.id), "alias", "somebody else's")
+    try:
+        with pytest.raises(NameClashError):
+            networks.ensure_network(spec)
+    finally:
+        run("ip", "link", "delete", networks.bridge_name(spec.id))
+
+
+def test_folder_that_the_dhcp_server_can_not_enter_is_refused(networks: Networks, folder: Path) -> None:
+    folder.chmod(0o700)
+    with pytest.raises(NetworkDriverError, match=r"o\+x"):
+        networks.ensure_network(shared_network())
+    folder.chmod(0o755)
+
+
+# Crashes
+
+
+def dies_at_call(number: int, step: Callable[[], None]) -> bool:
+    """Runs the step in a process that is killed when it enters the driver's `number`th function."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    left = number
+
+    def count(entered: FrameType, event: str, _: object) -> None:
+        nonlocal left
+        if event == "call" and "backends/networks" in entered.f_code.co_filename:
+            left -= 1
+            if left == 0:
+                os._exit(9)
+
+    sys.setprofile(count)
+    step()
+    os._exit(0)
+
+
+@pytest.mark.parametrize("make_spec", [isolated_network, shared_network])
+def test_whatever_a_crash_leaves_is_finished_and_undone(
+    networks: Networks, folder: Path, make_spec: Callable[[], NetworkSpec]
+) -> None:
+    number, died = 1, True
+    while died:
+        spec = make_spec()
+        port = port_on(spec, 5)
+
+        def build(spec: NetworkSpec = spec, port: Port = port) -> None:
+            networks.ensure_network(spec)
+            networks.ensure_port(spec, port)
+
+        def remove(spec: NetworkSpec = spec, port: Port = port) -> None:
+            networks.absent_port(port.id)
+            networks.absent_network(spec.id)
+
+        died = dies_at_call(number, build)
+        build()
+        assert networks.restore([spec], [port]).repaired == ()
+        died = dies_at_call(number, remove) or died
+        remove()
+        assert_nothing_left(folder)
+        number += 13
+
+
+def test_interface_ids_with_the_same_tap_are_refused(networks: Networks, folder: Path) -> None:
+    spec = isolated_network()
+    port = port_on(spec, 5)
+    records.write_port(folder, networks.tap_name(port.id), replace(port, id=UUID(int=1)))
+    with pytest.raises(NameClashError, match="both come out as tap"):
+        networks.ensure_port(spec, port)
+    records.remove_port(folder, networks.tap_name(port.id))

@@ -1,0 +1,80 @@
+"""Settings: where they come from, and that a wrong one is refused by name and reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from altostratus import settings
+from altostratus.settings import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("ALTOSTRATUS_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text("workers = 3\nthreads = 5\n[sizes.tiny]\ncores = 1\nmemory_gib = 0.5\ndisk_gib = 1\n")
+    monkeypatch.setenv("ALTOSTRATUS_CONFIG", str(file))
+    monkeypatch.setenv("ALTOSTRATUS_WORKERS", "7")
+
+    found = settings.load()
+
+    assert (found.workers, found.threads) == (7, 5)
+    assert found.all_sizes["tiny"].memory_mib == 512
+    assert found.all_sizes["small"].cores == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("WORKERS", "many", "workers is 'many'"),
+        ("WORKERS", "0", "workers is '0'"),
+        ("LISTEN", "8787", "HOST:PORT"),
+        ("LISTEN", "localhost:99999", "HOST:PORT"),
+        ("DOMAIN_TYPE", "xen", "domain_type is 'xen'"),
+        ("SHARED_NETWORK", "127.0.0.0/8", "loopback"),
+        ("OCCI_SCHEME", "http://schemas.ogf.org/occi/", "domain of the site's own"),
+        ("DEFAULT_SIZE", "enormous", "there are small"),
+        ("WORKER", "2", "ALTOSTRATUS_WORKER in the environment: there is no such setting"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_name_and_the_reason(
+    name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ALTOSTRATUS_{name}", value)
+    with pytest.raises(SettingsError, match=reason.replace("(", r"\(")):
+        settings.load()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("worker = 2", "worker: there is no such setting"),
+        ("workers = ", "is not TOML"),
+        ("[sizes.Big]\ncores = 1\nmemory_gib = 1\ndisk_gib = 1", "lower-case letter"),
+        ("[sizes.big]\ncores = 0\nmemory_gib = 1\ndisk_gib = 1", "sizes.big.cores is 0"),
+        ("[sizes.big]\ncores = 1\nmemory_gib = 1\ndisk_gib = 1\nram = 2", "sizes.big.ram: there is no such"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text(text)
+    monkeypatch.setenv("ALTOSTRATUS_CONFIG", str(file))
+    with pytest.raises(SettingsError, match=reason):
+        settings.load()
+
+
+def test_a_file_that_is_named_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTOSTRATUS_CONFIG", "/nonexistent.toml")
+    with pytest.raises(SettingsError, match="no such file"):
+        settings.load()
