@@ -17,7 +17,8 @@ from typing import Any
 import pycdlib
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.system.conftest import DEFAULT_IMAGE
+
 BOOT_SECONDS = 90
 STEP_SECONDS = 30
 
@@ -142,18 +143,10 @@ class Guest:
             self.process = None
 
 
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("image") / "default.qcow2"
-    build = REPOSITORY / "deploy" / "image" / "build"
-    subprocess.run([build, output], check=True, timeout=280)
-    return output
-
-
 @pytest.fixture
-def guest(image: Path, tmp_path: Path) -> Iterator[Guest]:
+def guest(tmp_path: Path) -> Iterator[Guest]:
     disk = tmp_path / "disk.qcow2"
-    shutil.copyfile(image, disk)
+    shutil.copyfile(DEFAULT_IMAGE, disk)
     machine = Guest(tmp_path, disk)
     yield machine
     machine.kill()
