@@ -19,6 +19,10 @@ from renderers.occi.representation import AttributeValue, Message
 FIELDS = ("Category", "Link", "X-OCCI-Attribute", "X-OCCI-Location")
 CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1"})
 PLACES = frozenset({"occi.core.source", "occi.core.target"})
+MARKS = tuple(bytes([mark]) for mark in b'",;#\\ \r\n{[')
+"""What parts the values in a message of any rendering."""
+MARKS_MAX = 1 << 16
+"""Parsers remember some 250 bytes at each of them until all is read."""
 
 
 def cloud_of(request: falcon.Request) -> Cloud:
@@ -97,7 +101,18 @@ def _read_body(request: falcon.Request, limit_bytes: int) -> bytes:
         raise falcon.HTTPContentTooLarge(description=f"The body is longer than {limit_bytes} bytes.")
     if announced is not None and len(body) < announced:
         raise falcon.HTTPBadRequest(description=f"The body ends after {len(body)} of {announced} bytes.")
+    refuse_too_many_marks(body)
     return body
+
+
+def refuse_too_many_marks(body: bytes) -> None:
+    """No sensible message has so many, and a hostile one would take a hundred times its size while it is read."""
+    marks = 0 if len(body) <= MARKS_MAX else sum(map(body.count, MARKS))
+    if marks > MARKS_MAX:
+        raise falcon.HTTPContentTooLarge(
+            description=f"The body has {marks} quotes, commas, white spaces and other marks that part values: at most"
+            f" {MARKS_MAX} are read."
+        )
 
 
 def _decode(request: falcon.Request, body: bytes) -> str:
