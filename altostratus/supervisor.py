@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import select
@@ -23,6 +24,7 @@ from altostratus.settings import Settings
 log = structlog.get_logger()
 
 LIBVIRT_DAEMONS = ("virtlogd", "libvirtd")
+KVM = Path("/dev/kvm")
 VIRTLOGD_SOCKET = "/run/libvirt/virtlogd-sock"
 START_LIMIT_S = 120
 STOP_LIMIT_S = 75
@@ -115,6 +117,7 @@ def libvirt_children(settings: Settings) -> list[Child]:
         return []
     for folder in ("/var/log/libvirt/qemu", "/var/cache/libvirt", "/run/libvirt"):
         Path(folder).mkdir(parents=True, exist_ok=True)
+    _open_kvm()
     children = []
     for name in LIBVIRT_DAEMONS:
         program = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -128,6 +131,18 @@ def libvirt_children(settings: Settings) -> list[Child]:
             continue  # whoever runs it looks after it
         children.append(Child(name, [program], answers, log_file=log_file, dies_with_parent=False, process=running))
     return children
+
+
+def _open_kvm() -> None:
+    """As udev would, which isn't there either: QEMU's user may open the device.
+
+    Else libvirt finds KVM when it probes QEMU as root, doubts it because that user can't, and probes again at every
+    look at QEMU's abilities: most of a second's work, several times a domain.
+    """
+    with contextlib.suppress(OSError, LookupError):
+        if KVM.stat().st_mode & 0o777 == 0o600:
+            shutil.chown(KVM, group="kvm")
+            KVM.chmod(0o660)
 
 
 def _running_daemon(name: str) -> Adopted | None:
