@@ -62,6 +62,17 @@ class Health:
             response.text = "ok\n"
 
 
+MEASURED = {
+    "cpu_seconds": "CPU time since the machine's start",
+    "memory_resident_mib": "Memory that the host gives to the machine now, in MiB",
+    "disk_read_bytes": "Read from its disks since its start",
+    "disk_written_bytes": "Written to its disks since its start",
+    "network_received_bytes": "Received by its interfaces since its start",
+    "network_sent_bytes": "Sent by its interfaces since its start",
+}
+"""Columns of the table `measurement`. Gauges, though most only rise: they fall when the machine starts anew."""
+
+
 class Metrics:
     """Prometheus' text format, for cloud admins: the workers' counters and the cloud's own numbers."""
 
@@ -87,5 +98,14 @@ class Metrics:
                 "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY queue_name"
             ):
                 waiting.labels(name).set(count)
+            measurements = connection.execute(
+                f"SELECT m.id::text, p.name, {', '.join(MEASURED)} FROM measurement"  # noqa: S608
+                " JOIN machine m ON m.id = machine_id JOIN project p ON p.id = m.project_id"
+            ).fetchall()
+        for column, (name, description) in enumerate(MEASURED.items(), start=2):
+            gauge = Gauge(f"altostratus_machine_{name}", description, ["machine", "project"], registry=registry)
+            for row in measurements:
+                if row[column] is not None:
+                    gauge.labels(row[0], row[1]).set(row[column])
         response.content_type = "text/plain; version=0.0.4; charset=utf-8"
         response.data = generate_latest(registry)

@@ -21,6 +21,7 @@ from backends.agent.disk import converge_disk
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.agent.image import converge_image
 from backends.agent.machine import converge_machine
+from backends.agent.measurements import measure
 from backends.agent.network import converge_network
 from backends.agent.sweep import sweep
 from backends.errors import DatabaseUnavailable
@@ -39,6 +40,7 @@ CONVERGE: dict[Kind, Callable[[Host, UUID], None]] = {
 CONCURRENCY = 8
 HEARTBEAT_S = 10
 CONSOLES_S = 1
+MEASURE_S = 15
 INTERESTING = {EventKind.STOPPED, EventKind.CRASHED, EventKind.DISK_ERROR, EventKind.DEVICE_REMOVED}
 """The events after which a machine may not be as it should be; all others are the agent's own doing."""
 
@@ -79,6 +81,7 @@ def run(host: Host, conninfo: str, capacity: Capacity, *, sweep_s: float) -> Non
             _chore(stopping, "heartbeat", HEARTBEAT_S, lambda: host.write("heartbeat", name=host.name)),
             _chore(stopping, "sweep", sweep_s, lambda: sweep(host), look),
             _chore(stopping, "consoles", CONSOLES_S, consoles.bring),
+            _chore(stopping, "measurements", MEASURE_S, lambda: measure(host)),
         ]
         watch = host.hypervisor.watch(lambda machine_id, event: _on_event(host, look, machine_id, event))
         log.info("agent ready", host=host.name, domain_type=host.hypervisor.domain_type)

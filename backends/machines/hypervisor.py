@@ -171,16 +171,7 @@ class Hypervisor:
         with self._connection.calling("list the machines") as connection:
             return set(self._ours(connection))
 
-    def statistics(self, machine_id: UUID) -> Statistics:
-        with self._connection.calling(f"measure machine {machine_id}") as connection:
-            domain = self._get(connection, machine_id)
-            _require_active(domain, machine_id, "measured")
-            measured = observation.statistics_of(connection, {machine_id: domain})
-        if machine_id not in measured:
-            raise MachineAbsent(f"machine {machine_id} vanished while it was measured")
-        return measured[machine_id]
-
-    def all_statistics(self) -> dict[UUID, Statistics]:
+    def statistics(self) -> dict[UUID, Statistics]:
         """Of all running machines of this cloud, in one call to libvirt."""
         with self._connection.calling("measure the machines") as connection:
             running = self._ours(connection, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)

@@ -118,6 +118,16 @@ def test_the_display_listens_on_loopback_alone(guest: Guest) -> None:
     ]
 
 
+def test_what_a_running_guest_uses_is_among_the_metrics(guest: Guest) -> None:
+    def value(name: str) -> float:
+        metrics = guest.user.http.get("/metrics").text
+        found = re.search(rf'^altostratus_machine_{name}{{machine="{guest.id}",project="\w+"}} (\S+)$', metrics, re.M)
+        return float(found[1]) if found else 0
+
+    for name in ("cpu_seconds", "memory_resident_mib", "disk_read_bytes", "network_sent_bytes"):
+        eventually(lambda name=name: value(name) > 0, name)
+
+
 @pytest.mark.parametrize("method", ["graceful", "acpioff", "poweroff"])
 def test_a_stopped_guest_starts_again_with_its_files(guest: Guest, method: str) -> None:
     guest.output(f"echo {method} >/root/kept; sync; echo unsynced >/root/unsynced-{method}")

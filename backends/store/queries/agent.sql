@@ -160,3 +160,19 @@ INSERT INTO network (id, title, summary, cidr, gateway, allocation, shared)
 VALUES (gen_random_uuid(), 'shared', 'Every compute may join; out to the world through NAT',
     %(cidr)s, %(gateway)s, 'dynamic', true)
 ON CONFLICT DO NOTHING
+
+-- name: unmeasured
+DELETE FROM measurement USING machine m
+WHERE m.id = machine_id AND m.host = %(host)s AND NOT machine_id = ANY(%(measured)s)
+
+-- name: measured
+-- The machine's row may have gone since it was measured.
+INSERT INTO measurement (machine_id, cpu_seconds, memory_resident_mib, disk_read_bytes, disk_written_bytes,
+    network_received_bytes, network_sent_bytes)
+SELECT id, %(cpu_seconds)s, %(memory_resident_mib)s, %(disk_read_bytes)s, %(disk_written_bytes)s,
+    %(network_received_bytes)s, %(network_sent_bytes)s
+FROM machine WHERE id = %(id)s
+ON CONFLICT (machine_id) DO UPDATE
+SET measured_at = now(), cpu_seconds = excluded.cpu_seconds, memory_resident_mib = excluded.memory_resident_mib,
+    disk_read_bytes = excluded.disk_read_bytes, disk_written_bytes = excluded.disk_written_bytes,
+    network_received_bytes = excluded.network_received_bytes, network_sent_bytes = excluded.network_sent_bytes
