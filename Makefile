@@ -6,6 +6,8 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.requirements
 IMAGE_CACHE := .cache/image
 DEFAULT_IMAGE := .cache/default.qcow2
+# Each worker of the system tests has namespaces, a libvirt and a gateway of its own.
+WORKERS ?= 2
 # One prefix for what needs root; the settings go through it.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 # /usr/bin/python3 is Debian's own, which every user of the machine may run.
@@ -51,10 +53,11 @@ check: venv ## ruff, strict types, imports one way
 test: venv image check test-unit test-system ## everything: checks, then unit tests, then the real machine's
 
 test-unit: venv ## the tests that need no root and no daemons
-	$(PYTHON) -m pytest tests/unit
+	$(PYTHON) -m pytest tests/unit -n $(WORKERS)
 
 test-system: venv image ## PostgreSQL, libvirt, bridges, nftables, in namespaces of their own (root)
-	$(AS_ROOT) deploy/isolated $(PYTHON) -m pytest tests/system
+	$(AS_ROOT) deploy/isolated $(PYTHON) -m pytest tests/system --dist loadfile \
+	  --tx "$(WORKERS)*popen//python=deploy/isolated $(PYTHON)"
 
 bench: venv image ## ratios against named yardsticks; writes bench.json (root)
 	$(AS_ROOT) deploy/isolated $(PYTHON) -m bench

@@ -23,7 +23,7 @@ import pytest
 
 from altostratus.settings import Settings
 from altostratus.supervisor import libvirt_children, start
-from tests.conftest import repository, wait_until
+from tests.conftest import let_others_enter, repository, wait_until
 
 INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
 OS_TEMPLATE = "http://altostratus.local/occi/os_tpl#default"
@@ -161,10 +161,7 @@ def free_port() -> int:
 
 
 def make_gateway(folder: Path, **settings: str) -> Gateway:
-    for parent in (folder, *folder.parents):
-        if parent == Path("/tmp"):
-            break
-        parent.chmod(0o755)
+    let_others_enter(folder)
     return Gateway(folder / "state", f"127.0.0.1:{free_port()}", settings)
 
 
