@@ -19,6 +19,7 @@ from rich.table import Table
 from altostratus import settings as settings_module
 from altostratus.settings import Settings, SettingsError
 from backends import accounts
+from backends.disks.inspect import ImageFormat
 from backends.errors import CloudError
 from backends.model import Role
 from backends.store.database import Connection
@@ -70,13 +71,15 @@ def agent(settings: Settings) -> None:
     """This host's agent alone, as root."""
     from altostratus import logs
     from altostratus.agent import run_agent
+    from altostratus.preflight import Unusable, check_shared_network
     from backends.agent.loop import HostTaken
 
     _require_root("agent")
     logs.configure(settings, "agent")
     try:
+        check_shared_network(settings)
         run_agent(settings)
-    except HostTaken as error:
+    except (HostTaken, Unusable) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -146,8 +149,16 @@ def image() -> None:
 @click.argument("source")
 @click.option("--sha256", help="Refuse the file unless it has this checksum.")
 @click.option("--title", help="What people read; the name if not given.")
+@click.option(
+    "--format",
+    "declared",
+    type=click.Choice([ImageFormat.RAW.value]),
+    help="Take a file without partition table and file system for a raw disk.",
+)
 @click.pass_obj
-def image_add(settings: Settings, name: str, source: str, sha256: str | None, title: str | None) -> None:
+def image_add(
+    settings: Settings, name: str, source: str, sha256: str | None, title: str | None, declared: str | None
+) -> None:
     """Import SOURCE, a file or URL of any disk image (qcow2, raw, VMDK, VDI, VHD), under NAME."""
     from altostratus.images import add_image
     from backends.disks.errors import DiskError
@@ -155,7 +166,10 @@ def image_add(settings: Settings, name: str, source: str, sha256: str | None, ti
     _require_root("image add")
     with _database(settings) as connection:
         try:
-            facts = add_image(settings, connection, name, source, sha256=sha256, title=title or name)
+            facts = add_image(
+                settings, connection, name, source, sha256=sha256, title=title or name,
+                declared=ImageFormat(declared) if declared else None,
+            )  # fmt: skip
         except (CloudError, DiskError) as error:
             raise click.ClickException(str(error)) from None
     click.echo(f"{name}: {facts.format}, {facts.size_bytes / 2**30:.2f} GiB, sha256 {facts.sha256}")

@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import signal
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import click
 import psycopg
 
-from altostratus import logs
+from altostratus import logs, preflight
 from altostratus.agent import DEFAULT_IMAGE, cloud_tag
 from altostratus.images import add_image
 from altostratus.postgres import PostgresError
@@ -35,9 +36,15 @@ ADMINS_PROJECT = "admins"
 def run_everything(settings: Settings, default_image: Path | None) -> None:
     """Until Ctrl-C. Guests go on when it stops, and are taken up again when it starts."""
     logs.configure(settings, "run")
-    _check_account(settings)
-    for name, mode in (("", 0o755), ("log", 0o750), ("pool", 0o711)):
-        (settings.state / name).mkdir(parents=True, mode=mode, exist_ok=True)
+    os.umask(0o022)  # the workers and QEMU, who are other users, must enter the folders
+    try:
+        preflight.check(settings)
+        for name, mode in (("", 0o755), ("log", 0o750), ("pool", 0o711)):
+            (settings.state / name).mkdir(parents=True, mode=mode, exist_ok=True)
+    except preflight.Unusable as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"state is {settings.state}, which can't be made: {error}") from None
     children: list[Child] = []
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -47,11 +54,11 @@ def run_everything(settings: Settings, default_image: Path | None) -> None:
         migrate(settings.conninfo)
         for child in libvirt_children(settings):
             _start(children, child)
-        _first_user(settings)
+        is_new = _first_user(settings)
         _import_default_image(settings, default_image)
         _start(children, _agent(settings))
         _start(children, _gateway(settings))
-        click.echo(_greeting(settings))
+        click.echo(_greeting(settings, shows_password=is_new))
         watch(children)
         click.echo("stopping", err=True)
     except KeyboardInterrupt:
@@ -107,17 +114,6 @@ def _guests(settings: Settings) -> int:
     return sum(machine is not None and machine.power in (Power.RUNNING, Power.PAUSED) for machine in observed)
 
 
-def _check_account(settings: Settings) -> None:
-    try:
-        account = pwd.getpwnam(settings.user)
-    except KeyError:
-        raise click.ClickException(
-            f"there is no system user {settings.user!r} for the gateway's workers; deploy/install makes it"
-        ) from None
-    if account.pw_uid == 0:
-        raise click.ClickException("the setting user is root, but the gateway's workers must not be")
-
-
 def _postgres(settings: Settings) -> Child:
     return Child(
         "postgres",
@@ -167,12 +163,15 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _first_user(settings: Settings) -> None:
-    """A cloud admin with a password of its own making, kept where only the caller of `run` can read it."""
+def _first_user(settings: Settings) -> bool:
+    """A cloud admin with a password of its own making, kept where only the caller of `run` can read it.
+
+    Whether one was made.
+    """
     credentials = settings.state / "credentials"
     with psycopg.connect(settings.conninfo, autocommit=True) as connection:
         if accounts.users(connection):
-            return
+            return False
         password = secrets.token_urlsafe(18)
         credentials.unlink(missing_ok=True)
         descriptor = os.open(credentials, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -180,6 +179,7 @@ def _first_user(settings: Settings) -> None:
             os.fchown(file.fileno(), int(os.environ.get("SUDO_UID", "0")), int(os.environ.get("SUDO_GID", "0")))
             file.write(f"{ADMIN}:{password}\n")
         accounts.add_user(connection, ADMIN, password, ADMINS_PROJECT, Role.CLOUD_ADMIN)
+    return True
 
 
 def _import_default_image(settings: Settings, path: Path | None) -> None:
@@ -193,11 +193,18 @@ def _import_default_image(settings: Settings, path: Path | None) -> None:
             add_image(settings, connection, DEFAULT_IMAGE, str(path), sha256=None, title=title)
 
 
-def _greeting(settings: Settings) -> str:
+def _greeting(settings: Settings, *, shows_password: bool) -> str:
     credentials = settings.state / "credentials"
-    known = credentials.read_text().strip() if credentials.exists() else "see `altostratus user list`"
+    command = Path(sys.executable).with_name("altostratus")
+    if shows_password:
+        login = f"user:password {credentials.read_text().strip()}   (kept in {credentials})"
+    elif credentials.exists():
+        login = f"user:password are in {credentials}"
+    else:
+        login = f"users: {command} user list"
     return f"""
-The gateway answers at {settings.url}/   user:password {known}   (kept in {credentials})
+The gateway answers at {settings.url}/   {login}
+The command is {command}
 
 Start a machine:
 

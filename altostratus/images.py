@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 from altostratus.agent import pool_of
 from altostratus.settings import Settings
+from backends.disks.inspect import ImageFormat
 from backends.disks.pool import ImageFacts
 from backends.errors import Conflict
 from backends.store.database import Connection
@@ -13,7 +14,14 @@ from backends.terms import check_term
 
 
 def add_image(
-    settings: Settings, connection: Connection, name: str, source: str, *, sha256: str | None, title: str
+    settings: Settings,
+    connection: Connection,
+    name: str,
+    source: str,
+    *,
+    sha256: str | None,
+    title: str,
+    declared: ImageFormat | None = None,
 ) -> ImageFacts:
     """For everybody. An import that was cut off is begun again; `Conflict` if the name is taken."""
     check_term("the image's name", name)
@@ -21,7 +29,7 @@ def add_image(
     pool = pool_of(settings)
     pool.prepare()
     try:
-        facts = pool.import_image(image_id, source, sha256)
+        facts = pool.import_image(image_id, source, sha256, declared=declared)
     except BaseException:
         connection.execute("DELETE FROM image WHERE id = %s AND state = 'pending'", [image_id])
         raise

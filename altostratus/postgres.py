@@ -16,6 +16,8 @@ shared_buffers = 64MB
 logging_collector = off
 log_min_messages = warning
 """
+LONGEST_SOCKET_PATH_BYTES = 107
+"""What the kernel takes (unix(7)), less the final zero."""
 ACCESS = "local all all peer map=altostratus\n"
 
 
@@ -33,6 +35,10 @@ class PrivateCluster:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / ".s.PGSQL.5432"
 
     @property
     def conninfo(self) -> str:

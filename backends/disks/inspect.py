@@ -65,12 +65,34 @@ UNSUPPORTED_STARTS: dict[bytes, str] = {
 }
 TAR_MAGIC_OFFSET = 257
 VDI_MAGIC_OFFSET = 64
+RAW_SIGNS: tuple[tuple[int, bytes], ...] = (
+    (510, b"\x55\xaa"),  # a boot sector: MBR, GPT's protective one, FAT, NTFS
+    (512, b"EFI PART"),
+    (4096, b"EFI PART"),  # on sectors of 4 KiB
+    (1080, b"\x53\xef"),  # ext2, ext3, ext4
+    (0, b"XFSB"),
+    (65600, b"_BHRfS_M"),  # btrfs
+    (1024, b"\x10\x20\xf5\xf2"),  # F2FS
+    (1024, b"\xe2\xe1\xf5\xe0"),  # EROFS
+    (0, b"hsqs"),  # squashfs
+    (512, b"LABELONE"),  # LVM
+    (4086, b"SWAPSPACE2"),
+    (32769, b"CD001"),  # ISO 9660
+)
+"""What a disk has at some offset, but no other file has by accident."""
 
 
-def inspect_image(path: Path, max_bytes: int = MAX_IMAGE_BYTES) -> Inspection:
-    """Raises `ImageRefused` with the reason unless the image stands alone and fits."""
+def inspect_image(path: Path, max_bytes: int = MAX_IMAGE_BYTES, *, declared: ImageFormat | None = None) -> Inspection:
+    """Raises `ImageRefused` with the reason unless the image stands alone and fits.
+
+    What has no header of its own must look like a disk, unless whoever brings it has `declared` it RAW.
+    """
     with path.open("rb") as image:
         image_format = read_format(image)
+        if declared not in (None, image_format):
+            raise ImageRefused(f"the image is {image_format}, not {declared}")
+        if image_format is ImageFormat.RAW:
+            check_raw(image, declared)
     reported = qemu_img_info(path, image_format)
     for field in ("backing-filename", "full-backing-filename", "data-file", "encrypted"):
         if reported.get(field):
@@ -181,6 +203,25 @@ def check_vmdk(image: BinaryIO) -> None:
     extents = re.findall(r"^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\S+)", descriptor, re.MULTILINE)
     if extents != ["SPARSE"]:
         raise ImageRefused(f"the VMDK image has the extents {extents}; exactly one, SPARSE, is accepted")
+
+
+def check_raw(image: BinaryIO, declared: ImageFormat | None) -> None:
+    length = image.seek(0, 2)
+    if length % SECTOR_BYTES:
+        raise ImageRefused(
+            f"the file is in none of the formats qcow2, VMDK, VDI and VHD, and its {length} bytes are no whole number"
+            f" of sectors of {SECTOR_BYTES} bytes, as a raw disk's are"
+        )
+    if declared is ImageFormat.RAW:
+        return
+    for offset, sign in RAW_SIGNS:
+        image.seek(offset)
+        if image.read(len(sign)) == sign:
+            return
+    raise ImageRefused(
+        "the file is in none of the formats qcow2, VMDK, VDI and VHD, and has no boot sector, partition table or file"
+        " system, as a raw disk has; where it is one nevertheless, say --format raw"
+    )
 
 
 def check_vhd(footer: bytes) -> None:

@@ -168,7 +168,14 @@ class DiskPool:
 
     # Images
 
-    def import_image(self, image_id: UUID, source: Path | str, expected_sha256: str | None = None) -> ImageFacts:
+    def import_image(
+        self,
+        image_id: UUID,
+        source: Path | str,
+        expected_sha256: str | None = None,
+        *,
+        declared: ImageFormat | None = None,
+    ) -> ImageFacts:
         """Take in a FILE or URL, checked, read-only, as qcow2 or raw; other formats are converted."""
         if image_id in self.images():
             facts = self.image_facts(image_id)
@@ -178,7 +185,7 @@ class DiskPool:
         fetched = self.folder / IMAGES / f"{image_id}.source{UNFINISHED}"
         try:
             done = download(str(source), fetched, expected_sha256=expected_sha256)
-            inspected = inspect_image(fetched, self.max_image_bytes)
+            inspected = inspect_image(fetched, self.max_image_bytes, declared=declared)
             kept = inspected.format in STORED_FORMATS
             facts = ImageFacts(inspected.format if kept else ImageFormat.QCOW2, inspected.size_bytes, done.sha256)
             if kept:

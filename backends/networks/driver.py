@@ -11,6 +11,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from uuid import UUID
 
@@ -207,9 +208,11 @@ class Networks:
         address = None
         if spec.nat and spec.cidr is not None:
             address = f"{spec.gateway}/{spec.cidr.partition('/')[2]}"
-            other = links.overlapping_link(address, but_not=bridge)
-            if other is not None:
-                raise NetworkDriverError(f"Subnet {spec.cidr} of network {spec.id} is in use on the host's {other}.")
+            for other in links.overlapping_links(IPv4Network(spec.cidr)):
+                if other != bridge:
+                    raise NetworkDriverError(
+                        f"Subnet {spec.cidr} of network {spec.id} is in use on the host's {other}."
+                    )
         wrong = links.ensure_bridge(links.Bridge(bridge, alias, mac_of(spec.id), address, spec.up))
         if spec.nat:
             wrong += links.ensure_forwarding()

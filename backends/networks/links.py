@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +120,15 @@ def absent(name: str) -> bool:
     return True
 
 
-def overlapping_link(address: str, but_not: str) -> str | None:
-    """The name of another link whose IPv4 subnet overlaps this one's, if any."""
-    subnet = IPv4Interface(address).network
+def overlapping_links(subnet: IPv4Network) -> list[str]:
+    """The names of the links with an IPv4 subnet that overlaps this one."""
     with _netlink() as netlink:
         names = {found.index: found.name for found in map(_parse, netlink.get_links())}
-        for message in netlink.get_addr(family=2):
-            theirs = IPv4Interface(f"{message.get('address')}/{message['prefixlen']}").network
-            name = names.get(message["index"], "")
-            if name != but_not and theirs.overlaps(subnet):
-                return name
-    return None
+        return [
+            names.get(message["index"], "")
+            for message in netlink.get_addr(family=2)
+            if IPv4Interface(f"{message.get('address')}/{message['prefixlen']}").network.overlaps(subnet)
+        ]
 
 
 def ensure_namespace(name: str, outer: str, owner: str, address: str) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -67,15 +67,25 @@ def _configure(connection: Connection) -> None:
     set_json_loads(orjson.loads, connection)
 
 
-@cache
+def _named_queries() -> dict[str, str]:
+    """By `file.name`: each query called `-- name: name` in queries/file.sql, without its comments."""
+    found = {}
+    for file in (resources.files("backends.store") / "queries").iterdir():
+        text = file.read_text("utf-8")
+        for match in re.finditer(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", text, re.MULTILINE | re.DOTALL):
+            found[f"{file.name.removesuffix('.sql')}.{match[1]}"] = re.sub(
+                r"^--.*\n", "", match[2], flags=re.MULTILINE
+            ).strip()
+    return found
+
+
+_QUERIES: Final = _named_queries()
+"""All read at the start, so that a process goes on with its own when its code is replaced."""
+
+
 def query(name: str) -> str:
-    """The text of `file.query`: the query called `-- name: query` in queries/file.sql."""
-    file, _, wanted = name.partition(".")
-    text = (resources.files("backends.store") / "queries" / f"{file}.sql").read_text("utf-8")
-    for match in re.finditer(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", text, re.MULTILINE | re.DOTALL):
-        if match[1] == wanted:
-            return re.sub(r"^--.*\n", "", match[2], flags=re.MULTILINE).strip()
-    raise KeyError(name)
+    """The text of `file.name`."""
+    return _QUERIES[name]
 
 
 def migrate(conninfo: str) -> list[str]:

@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -262,15 +261,7 @@ def _set(attributes: dict[str, AttributeValue], name: str, value: AttributeValue
 # --- Checking ---
 
 
-@cache
-def _schema() -> Document:
-    schema: Document = json.loads(Path(__file__).with_name("schema.json").read_bytes())
-    return schema
-
-
-@cache
-def _validator(definition: str) -> Draft202012Validator:
-    return Draft202012Validator(_expanded({"$ref": f"#/$defs/{definition}"}))
+_DEFINITIONS: Final[Document] = json.loads(Path(__file__).with_name("schema.json").read_bytes())["$defs"]
 
 
 def _expanded(schema: Any) -> Any:
@@ -280,12 +271,16 @@ def _expanded(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     if isinstance(reference := schema.get("$ref"), str):
-        return _expanded(_schema()["$defs"][reference.rpartition("/")[2]])
+        return _expanded(_DEFINITIONS[reference.rpartition("/")[2]])
     return {name: _expanded(part) for name, part in schema.items()}
 
 
+_VALIDATORS: Final = {name: Draft202012Validator(_expanded(schema)) for name, schema in _DEFINITIONS.items()}
+"""Made at the start, so that a process goes on with its own when its code is replaced."""
+
+
 def _check(definition: str, document: object, path: str = "$") -> None:
-    error = best_match(_validator(definition).iter_errors(document))
+    error = best_match(_VALIDATORS[definition].iter_errors(document))
     if error is None:
         return
     place = path + str(error.json_path)[1:]

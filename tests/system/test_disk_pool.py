@@ -14,6 +14,7 @@ import libvirt
 import pytest
 
 from backends.disks.errors import InUse, PoolFull
+from backends.disks.inspect import ImageFormat
 from backends.disks.pool import DiskPool, Volume, disk, root_disk
 
 MIB = 1024 * 1024
@@ -93,7 +94,7 @@ def test_machine_starts_from_a_clone_and_its_image_stays_roots(pool: DiskPool, t
     source = tmp_path / "source.raw"
     source.write_bytes(b"not bootable, but readable".ljust(4 * MIB, b"."))
     image, root = uuid4(), root_disk(uuid4())
-    facts = pool.import_image(image, source)
+    facts = pool.import_image(image, source, declared=ImageFormat.RAW)
     pool.ensure_clone(root, image, 8 * MIB)
 
     connection = libvirt.open("qemu:///system")

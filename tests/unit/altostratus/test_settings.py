@@ -37,6 +37,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     [
         ("WORKERS", "many", "workers is 'many'"),
         ("WORKERS", "0", "workers is '0'"),
+        ("STATE", "state", "state is 'state': it must be a whole path"),
         ("LISTEN", "8787", "HOST:PORT"),
         ("LISTEN", "localhost:99999", "HOST:PORT"),
         ("DOMAIN_TYPE", "xen", "domain_type is 'xen'"),

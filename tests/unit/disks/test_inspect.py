@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.disks.errors import ImageRefused
-from backends.disks.inspect import ImageFormat, inspect_image, read_format, read_qcow2_header
+from backends.disks.inspect import MAX_IMAGE_BYTES, ImageFormat, inspect_image, read_format, read_qcow2_header
 
 MIB = 1024 * 1024
 
@@ -20,9 +21,9 @@ def qemu_img(*arguments: str | Path) -> None:
     subprocess.run(["qemu-img", *arguments], check=True, capture_output=True, timeout=30)
 
 
-def refusal(path: Path, **limits: int) -> str:
+def refusal(path: Path, max_bytes: int = MAX_IMAGE_BYTES, declared: ImageFormat | None = None) -> str:
     with pytest.raises(ImageRefused) as refused:
-        inspect_image(path, **limits)
+        inspect_image(path, max_bytes, declared=declared)
     return refused.value.message
 
 
@@ -42,7 +43,7 @@ def refusal(path: Path, **limits: int) -> str:
 def test_format_and_size_are_found(tmp_path: Path, created_as: str, options: str, found: ImageFormat) -> None:
     image = tmp_path / "image"
     qemu_img("create", "-f", created_as, "-o", options, image, "4M")
-    inspected = inspect_image(image)
+    inspected = inspect_image(image, declared=found)
     assert inspected.format is found
     assert inspected.size_bytes == 4 * MIB
 
@@ -114,9 +115,43 @@ def test_truncated_header_is_refused(tmp_path: Path, image_format: str, kept_byt
     qemu_img("create", "-f", image_format, image, "4M")
     image.write_bytes(image.read_bytes()[:kept_bytes])
     if image_format == "vdi" and kept_bytes < 68:
-        assert inspect_image(image).format is ImageFormat.RAW
+        assert "no whole number of sectors" in refusal(image)
     else:
         assert refusal(image)
+
+
+def test_a_file_that_is_no_disk_is_refused_unless_it_is_declared_one(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"some text\n" * 512)
+    assert "no boot sector, partition table or file system" in refusal(image)
+    assert inspect_image(image, declared=ImageFormat.RAW).format is ImageFormat.RAW
+    image.write_bytes(b"some text\n")
+    assert "no whole number of sectors" in refusal(image, declared=ImageFormat.RAW)
+
+
+def test_what_is_declared_must_be_so(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", image, "4M")
+    assert "the image is qcow2, not raw" in refusal(image, declared=ImageFormat.RAW)
+
+
+MAKERS = ("mkfs.ext4 -q", "mkfs.vfat", "mkswap", "sfdisk -q")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_raw_disk_is_known_by_what_is_on_it(tmp_path: Path, maker: str) -> None:
+    program, *options = maker.split()
+    if shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
+        pytest.skip(f"{program} is not installed")
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(320 * MIB)
+    subprocess.run(
+        [program, *options, str(image)],
+        input=b"label: gpt\n,\n", check=True, capture_output=True, timeout=60,
+        env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"},
+    )  # fmt: skip
+    assert inspect_image(image).format is ImageFormat.RAW
 
 
 def test_differencing_vhd_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from backends.disks.inspect import ImageFormat
 from backends.disks.pool import DiskPool, Volume, disk, root_disk
 
 MIB = 1024 * 1024
-CONTENT = b"here are the bytes of an image".ljust(MIB, b".")
+BOOT_SIGNATURE = b"\x55\xaa"
+CONTENT = (b"here are the bytes of an image".ljust(510, b".") + BOOT_SIGNATURE).ljust(MIB, b".")
 
 
 def qemu_img(*arguments: str | Path) -> None:
