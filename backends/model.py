@@ -188,6 +188,7 @@ class Machine:
     """None without a root disk of its own (a machine that starts from an attached disk, or not at all)."""
     image_id: UUID | None
     image_name: str | None
+    """None also once the image is deleted."""
     size_name: str | None
     """The name of the resource template it was made from."""
     ssh_key: str | None
@@ -239,6 +240,8 @@ class Disk:
     summary: str | None
     size_bytes: int
     image_id: UUID | None
+    image_name: str | None
+    """The image it was made from, as long as that is there."""
     host: str | None
     wanted: DiskState
     state: DiskState

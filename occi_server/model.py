@@ -20,7 +20,7 @@ from occi_server.entities import Attribute, EntityType, MixinType, identified, s
 from occi_server.network import NETWORK
 from occi_server.networkinterface import NETWORK_INTERFACE
 from occi_server.site import Site
-from occi_server.storage import STORAGE
+from occi_server.storage import storage_type
 from occi_server.storagelink import STORAGE_LINK
 from occi_server.templates import Templates, templates_of
 from renderers.occi.representation import (
@@ -73,7 +73,7 @@ def model_of(site: Site) -> Model:
     types: tuple[EntityType[Any], ...] = (
         compute_type(templates),
         NETWORK,
-        STORAGE,
+        storage_type(templates),
         NETWORK_INTERFACE,
         STORAGE_LINK,
     )

@@ -1,4 +1,4 @@
-"""The storage kind: disks."""
+"""The storage kind: disks, blank or made from an image."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from occi_server.entities import (
     summarised,
     titled,
 )
+from occi_server.templates import OS_BASE, Templates
 from renderers.occi.representation import Action, CategoryId, Kind, Resource, SentLink
 
 LOCATION = "/storage/"
@@ -76,19 +77,6 @@ APPLICABLE = {
 }
 
 
-def describe(disk: Disk) -> Resource:
-    return Resource(
-        kind=names.STORAGE,
-        id=disk.id.urn,
-        location=LOCATION + str(disk.id),
-        title=disk.title,
-        summary=disk.summary,
-        mixins=shown_mixins(STORAGE, disk, disk.tags),
-        attributes=shown_attributes(STORAGE, disk),
-        actions=APPLICABLE[disk.state],
-    )
-
-
 def create(cloud: Cloud, wanted: Wanted) -> Disk:
     add_links(cloud, UUID(int=0), wanted.links)
     return cloud.create_disk(NewDisk(**wanted.fields, tag_ids=wanted.tag_ids))
@@ -99,24 +87,43 @@ def add_links(_cloud: Cloud, _disk_id: UUID, links: Sequence[SentLink]) -> None:
         raise Invalid("A storage owns no links: link a compute to it.")
 
 
-STORAGE: EntityType[Disk] = EntityType(
-    kind=Kind(
-        names.STORAGE,
-        "Storage resource",
-        names.RESOURCE,
-        tuple(attribute.definition() for attribute in OWN),
-        tuple(action.action.id for action in ACTIONS),
-        LOCATION,
-    ),
-    attributes=(identified(), titled(), summarised(), *OWN),
-    mixins=(),
-    actions=ACTIONS,
-    describe=describe,
-    rows=lambda cloud, where, page: cloud.disks(where, page),
-    ids=lambda cloud, where, page: cloud.disk_ids(where, page),
-    row=lambda cloud, disk_id: cloud.disk(disk_id),
-    create=create,
-    update=lambda cloud, disk_id, fields: cloud.update_disk(disk_id, cast(DiskChanges, fields)),
-    delete=lambda cloud, disk_id: cloud.delete_disk(disk_id),
-    add_links=add_links,
+KIND = Kind(
+    names.STORAGE,
+    "Storage resource",
+    names.RESOURCE,
+    tuple(attribute.definition() for attribute in OWN),
+    tuple(action.action.id for action in ACTIONS),
+    LOCATION,
 )
+
+
+def storage_type(templates: Templates) -> EntityType[Disk]:
+    """The kind as a provider with these templates serves it."""
+
+    def describe(disk: Disk) -> Resource:
+        return Resource(
+            kind=names.STORAGE,
+            id=disk.id.urn,
+            location=LOCATION + str(disk.id),
+            title=disk.title,
+            summary=disk.summary,
+            mixins=(*templates.of_disk(disk), *shown_mixins(kind, disk, disk.tags)),
+            attributes=shown_attributes(kind, disk),
+            actions=APPLICABLE[disk.state],
+        )
+
+    kind: EntityType[Disk] = EntityType(
+        kind=KIND,
+        attributes=(identified(), titled(), summarised(), *OWN),
+        mixins=(OS_BASE,),
+        actions=ACTIONS,
+        describe=describe,
+        rows=lambda cloud, where, page: cloud.disks(where, page),
+        ids=lambda cloud, where, page: cloud.disk_ids(where, page),
+        row=lambda cloud, disk_id: cloud.disk(disk_id),
+        create=create,
+        update=lambda cloud, disk_id, fields: cloud.update_disk(disk_id, cast(DiskChanges, fields)),
+        delete=lambda cloud, disk_id: cloud.delete_disk(disk_id),
+        add_links=add_links,
+    )
+    return kind

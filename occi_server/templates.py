@@ -7,8 +7,9 @@ to know; sizes are settled when the application starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from backends.model import Image, Machine, Size
+from backends.model import Disk, Image, Machine, Size
 from occi_server import names, values
 from occi_server.entities import Attribute, MixinType
 from occi_server.site import Site
@@ -35,9 +36,10 @@ EPHEMERAL_SIZE: Attribute[Machine] = Attribute(
     description="Size of the root disk in GiB",
 )
 
-OS_BASE: MixinType[Machine] = MixinType(
-    Mixin(names.OS_TEMPLATE, "Operating system template", applies=(names.COMPUTE,), location="/os_tpl/"),
-    carried_by=lambda machine: machine.image_name is not None,
+MADE_FROM_IMAGES = (names.COMPUTE, names.STORAGE)
+OS_BASE: MixinType[Any] = MixinType(
+    Mixin(names.OS_TEMPLATE, "Operating system template", applies=MADE_FROM_IMAGES, location="/os_tpl/"),
+    carried_by=lambda row: row.image_name is not None,
     shown=False,
 )
 RESOURCE_BASE: MixinType[Machine] = MixinType(
@@ -53,7 +55,7 @@ class Templates:
     """A provider's templates; `size_ids` maps a size's name to its category."""
 
     os_scheme: str
-    sizes: tuple[MixinType[Machine], ...]
+    sizes: tuple[MixinType[Any], ...]
     size_ids: dict[str, CategoryId]
     console_kind: CategoryId
     console_target: CategoryId
@@ -70,16 +72,19 @@ class Templates:
             return {}
         return {EPHEMERAL_SIZE.name: machine.root_size_bytes / GIB}
 
-    def of_image(self, name: str, title: str = "") -> MixinType[Machine]:
+    def of_disk(self, disk: Disk) -> tuple[CategoryId, ...]:
+        return () if disk.image_name is None else (CategoryId(self.os_scheme, disk.image_name),)
+
+    def of_image(self, name: str, title: str = "") -> MixinType[Any]:
         return MixinType(
             Mixin(
                 CategoryId(self.os_scheme, name),
                 title or name,
                 depends=(names.OS_TEMPLATE,),
-                applies=(names.COMPUTE,),
+                applies=MADE_FROM_IMAGES,
                 location=f"/os_tpl/{name}/",
             ),
-            carried_by=lambda machine: machine.image_name == name,
+            carried_by=lambda row: row.image_name == name,
             equals={"image_name": name},
             fields={"image_name": name},
             shown=False,

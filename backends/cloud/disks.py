@@ -21,11 +21,12 @@ LEAST_DISK_BYTES = 2**20
 
 
 class DiskChanges(TypedDict, total=False):
-    """size_bytes only grows (`Invalid`)."""
+    """size_bytes only grows (`Invalid`); image_name can't change (`NotApplicable`)."""
 
     title: str | None
     summary: str | None
     size_bytes: int
+    image_name: str | None
 
 
 class DiskDoor(ImageDoor):
@@ -91,6 +92,8 @@ class DiskDoor(ImageDoor):
             check_text("the title", changes.get("title"))
             check_text("the summary", changes.get("summary"), 8192)
             values = {name: value for name, value in changes.items() if getattr(disk, name) != value}
+            if "image_name" in values:
+                raise NotApplicable("a storage is made from an image or not: its image can't change; make a new one")
             if "size_bytes" in values:
                 self.resize_disk(disk_id, changes["size_bytes"])
                 del values["size_bytes"]

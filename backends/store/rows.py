@@ -102,8 +102,8 @@ def network_from_row(row: Row) -> Network:
 
 def disk_from_row(row: Row) -> Disk:
     return Disk(
-        row[0], row[1], row[2], row[3], row[4], row[5], row[6], DiskState(row[7]), DiskState(row[8]), row[9],
-        row[10], _tags_from(row[11]),
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], DiskState(row[8]), DiskState(row[9]), row[10],
+        row[11], _tags_from(row[12]),
     )  # fmt: skip
 
 
@@ -114,6 +114,9 @@ def image_from_row(row: Row) -> Image:
 
 
 COMMON_FILTERS = {name: f"r.{name}" for name in ("id", "title", "state", "state_message")}
+
+
+IMAGE_FILTER = {"image_name": "(SELECT f.name FROM image f WHERE f.id = r.image_id AND NOT f.deleting)"}
 
 
 def _columns(*names: str) -> dict[str, str]:
@@ -130,10 +133,10 @@ MACHINES = Table(
     " (SELECT json_agg(json_build_array(" + ATTACHMENT_COLUMNS.format("a") + _tags("a.id")
     + ") ORDER BY a.sequence) FROM attachment a WHERE a.machine_id = r.id AND NOT a.deleting), " + _tags("r.id")
     + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id)"
-    " FROM machine r LEFT JOIN image i ON i.id = r.image_id",
+    " FROM machine r LEFT JOIN image i ON i.id = r.image_id AND NOT i.deleting",
     _columns("summary", "hostname", "architecture", "cores", "memory_mib", "share", "size_name", "ssh_key",
              "user_data", "root_size_bytes", "host")
-    | {"image_name": "(SELECT f.name FROM image f WHERE f.id = r.image_id)"},
+    | IMAGE_FILTER,
     machine_from_row,
 )  # fmt: skip
 NETWORKS = Table(
@@ -145,9 +148,11 @@ NETWORKS = Table(
 )
 DISKS = Table(
     "disk",
-    "SELECT r.id, r.project_id, r.title, r.summary, r.size_bytes, r.image_id, r.host, r.wanted, r.state,"
-    " r.state_message, r.created_at, " + _tags("r.id") + " FROM disk r",
-    _columns("summary", "size_bytes"),
+    "SELECT r.id, r.project_id, r.title, r.summary, r.size_bytes, r.image_id, i.name, r.host, r.wanted,"
+    " r.state, r.state_message, r.created_at, "
+    + _tags("r.id")
+    + " FROM disk r LEFT JOIN image i ON i.id = r.image_id AND NOT i.deleting",
+    _columns("summary", "size_bytes") | IMAGE_FILTER,
     disk_from_row,
 )
 INTERFACES = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from live import Guest, User, eventually, inline_link, make_guest, make_key, remove, removed_at_the_end
+from live import DEFAULT_IMAGE, Guest, User, eventually, inline_link, make_guest, make_key, remove, removed_at_the_end
 
 from tests.system.conftest import Gateway
 
@@ -81,6 +81,16 @@ def test_an_inline_link_is_a_disk_from_the_first_boot(user: User, cold_disk: str
     write(guests[0], device, "cold")
     assert read(guests[0], device) == "cold"
     assert size_in(guests[0], device) == GIB // 16
+
+
+def test_a_storage_from_an_image_has_what_the_image_has(user: User, guests: tuple[Guest, Guest]) -> None:
+    path = user.make("storage", {"occi.storage.size": 1.0}, [DEFAULT_IMAGE])
+    user.wait_for(path, "online")
+    link, device = attach(guests[0], path)
+    boot_signature = guests[0].output(f"dd if={device} bs=1 skip=510 count=2 2>/dev/null | od -An -tx1")
+    assert boot_signature.split() == ["55", "aa"]
+    detach(guests[0], link, path)
+    remove(user, path)
 
 
 def test_a_disk_goes_from_one_running_guest_to_another_with_its_content(

@@ -240,6 +240,35 @@ def test_a_new_template_replaces_the_old_one(client: Client, sql: Connection) ->
     assert "occi.compute.cores=4" in changed.text
 
 
+def test_a_storage_from_an_image_carries_its_template(client: Client) -> None:
+    path = client.make("/storage/", STORAGE, TINY, attributes="occi.storage.size=2.0")
+    blank = client.make("/storage/", STORAGE, attributes="occi.storage.size=2.0")
+
+    assert "Category: tiny;" in client.text(path)
+    assert "Category: tiny;" not in client.text(blank)
+    found = client.send("GET", "/storage/", TINY, accept="text/uri-list").text.split()
+    assert found == [ORIGIN + path]
+    assert ORIGIN + path in client.text("/os_tpl/tiny/", accept="text/uri-list").split()
+    assert client.send("PUT", path, body=client.text(path), content_type="text/plain").status_code == 200
+
+
+def test_the_image_of_a_storage_is_settled_when_it_is_made(client: Client, sql: Connection) -> None:
+    assert "needs" in client.send("POST", "/storage/", STORAGE, TINY, attributes="occi.storage.size=0.01").text
+    blank = client.make("/storage/", STORAGE, attributes="occi.storage.size=2.0")
+    refused = client.send("POST", blank, TINY)
+    assert (refused.status_code, "image can't change" in refused.text) == (400, True)
+    assert client.send("POST", "/os_tpl/tiny/", locations=blank).status_code == 400
+
+
+def test_a_rendering_can_be_put_back_when_its_image_is_gone(client: Client, sql: Connection) -> None:
+    compute = client.make("/compute/", COMPUTE, TINY)
+    storage = client.make("/storage/", STORAGE, TINY, attributes="occi.storage.size=2.0")
+    sql.execute("UPDATE image SET deleting = true")
+    for path in (compute, storage):
+        put = client.send("PUT", path, body=client.text(path), content_type="text/plain")
+        assert put.status_code == 200, put.text
+
+
 def test_a_client_chooses_a_uuid_but_no_other_path(client: Client) -> None:
     path = f"/compute/{uuid4()}"
 
