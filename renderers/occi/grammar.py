@@ -5,7 +5,8 @@ wider one is taken. Fields, lines and folding are not here but in text.py.
 
 Two habits keep it quick. White space belongs to the rules, so pyparsing never looks for it; and a run of
 parameters is one Regex that takes as many as are well-formed, which its parse action then tells apart. What
-follows the run is where the message is wrong, so errors point there.
+follows the run is where the message is wrong, so errors point there; where a run is the whole value, its action
+says so itself, which costs less than another rule.
 
 A value is read once, from left to right, however hostile. What repeats is a class of characters, and
 possessive; or a group, each turn of which can end in one place only, so that giving one back never helps.
@@ -104,10 +105,20 @@ def whole(element: ParserElement, expected: str) -> ParserElement:
     return value
 
 
-def run_of(element: re.Pattern[str]) -> str:
-    """`#element` as one pattern, for a rule whose parse action finds the elements in what it matched."""
+def run_of(element: re.Pattern[str]) -> Regex:
+    """`#element` as one terminal; its parse action calls `whole_run` and finds the elements in what it matched."""
     comma = r"[ \t\r\n;]*+,[ \t\r\n,]*+"
-    return rf"[ \t\r\n,]*+(?:{element.pattern}(?:{comma}{element.pattern})*)?[ \t\r\n,;]*+"
+    run = rule(rf"[ \t\r\n,]*+(?:{element.pattern}(?:{comma}{element.pattern})*)?[ \t\r\n,;]*+", "a list")
+    run.parse_with_tabs()
+    return run
+
+
+def whole_run(source: str, tokens: ParseResults, expected: str) -> int:
+    """Where the run ended, which must be the end of the value; `expected` is what else could have stood there."""
+    end: int = tokens[0].end()
+    if end != len(source):
+        raise ParseException(source, end, f"Expected {expected}")
+    return end
 
 
 def list_of(element: ParserElement, expected: str) -> ParserElement:
@@ -192,7 +203,7 @@ def type_identifier(text: str) -> CategoryId:
 
 def type_identifiers(text: str) -> tuple[CategoryId, ...]:
     """resource-type, link-type, action-list = type-identifier *( 1*SP type-identifier )."""
-    return tuple(type_identifier(word) for word in text.split())
+    return tuple([type_identifier(word) for word in text.split()])
 
 
 # --- Category (GFD.185 §3.5.1, GFD.229 §4.1) ---
@@ -315,40 +326,48 @@ LINK_PARAMETER: Final = re.compile(
     rf"({QUOTED_STRING}|{UNQUOTED}(?: [^\s\",;=#]++#[^\s\",;=]++)*)",
     re.DOTALL,
 )
-LINK: Final = re.compile(rf"<([^<>\s\"]++)>((?:{LINK_PARAMETER.pattern})*)[ \t\r\n;]*+", re.DOTALL)
-link_run = rule(run_of(LINK), "<URI>")
-link_values = whole(link_run, '<URI>; rel="..."; self="..."; category="..."; name=value')
+LINK_TARGET: Final = r"<([^<>\s\"]++)>"
+LINK: Final = re.compile(rf"{LINK_TARGET}(?:{LINK_PARAMETER.pattern})*[ \t\r\n;]*+", re.DOTALL)
+LINK_PART: Final = re.compile(rf"{LINK_TARGET}|{LINK_PARAMETER.pattern}", re.DOTALL)
+"""What a run of links consists of, from left to right: a target and its parameters, the next target."""
+link_values = run_of(LINK)
 
 
 def _links(source: str, offset: int, tokens: ParseResults) -> list[SentLink]:
-    return [_link(source, link) for link in LINK.finditer(source, offset, tokens[0].end())]
+    end = whole_run(source, tokens, '<URI>; rel="..."; self="..."; category="..."; name=value')
+    parts: list[tuple[str, list[re.Match[str]]]] = []
+    for part in LINK_PART.finditer(source, offset, end):
+        if part[1] is None:
+            parts[-1][1].append(part)
+        else:
+            parts.append((part[1], []))
+    return [_link(source, target, parameters) for target, parameters in parts]
 
 
-link_run.set_parse_action(_links)
+link_values.set_parse_action(_links)
 
 
-def _link(source: str, link: re.Match[str]) -> SentLink:
+def _link(source: str, target: str, parameters: list[re.Match[str]]) -> SentLink:
     attributes: dict[str, AttributeValue] = {}
     relation: tuple[CategoryId, ...] = ()
     categories: tuple[CategoryId, ...] = ()
     location: str | None = None
-    for parameter in LINK_PARAMETER.finditer(source, link.start(2), link.end(2)):
-        name, text = parameter.groups()
+    for parameter in parameters:
+        _, name, text = parameter.groups()
         try:
-            match name:
-                case "rel":
-                    relation = type_identifiers(text.strip('"'))
-                case "category":
-                    categories = type_identifiers(text.strip('"'))
-                case "self":
-                    location = unquote(text) if text[0] == '"' else text
-                case _:
-                    value = attribute_value(text)
-                    if attributes.setdefault(name, value) != value:
-                        raise ValueError(f"{name} is given twice with different values")
+            if name == "rel":
+                relation = type_identifiers(text.strip('"'))
+            elif name == "category":
+                categories = type_identifiers(text.strip('"'))
+            elif name == "self":
+                location = unquote(text) if text[0] == '"' else text
+            else:
+                value = unquote(text) if text[0] == '"' else attribute_value(text)
+                if attributes.setdefault(name, value) != value:
+                    raise ValueError(f"{name} is given twice with different values")
         except ValueError as error:
-            raise ParseFatalException(source, parameter.start(1), str(error)) from error
-    return SentLink(link[1], relation, location, categories, attributes)
+            raise ParseFatalException(source, parameter.start(2), str(error)) from error
+    return SentLink(target, relation, location, categories, attributes)
 
 
 # --- X-OCCI-Attribute (GFD.185 §3.5.4, GFD.229 §4.3) ---
@@ -357,13 +376,13 @@ def _link(source: str, link: re.Match[str]) -> SentLink:
 # attribute-repr = attribute-name "=" attribute-value
 # Deviation: a ";" after the value, as after those of links.
 ATTRIBUTE: Final = re.compile(rf"({ATTRIBUTE_NAME}){EQUALS}({QUOTED_STRING}|{UNQUOTED})", re.DOTALL)
-attribute_run = rule(run_of(ATTRIBUTE), "name=value")
-attribute_values = whole(attribute_run, "name=value")
+attribute_values = run_of(ATTRIBUTE)
 
 
 def _attributes(source: str, offset: int, tokens: ParseResults) -> dict[str, AttributeValue]:
+    end = whole_run(source, tokens, "name=value")
     attributes: dict[str, AttributeValue] = {}
-    for attribute in ATTRIBUTE.finditer(source, offset, tokens[0].end()):
+    for attribute in ATTRIBUTE.finditer(source, offset, end):
         name, text = attribute.groups()
         try:
             value = attribute_value(text)
@@ -374,7 +393,7 @@ def _attributes(source: str, offset: int, tokens: ParseResults) -> dict[str, Att
     return attributes
 
 
-attribute_run.set_parse_action(_attributes)
+attribute_values.set_parse_action(_attributes)
 
 
 # --- X-OCCI-Location (GFD.185 §3.5.5, GFD.229 §4.4) ---
@@ -383,15 +402,15 @@ attribute_run.set_parse_action(_attributes)
 # location-value = URI-reference
 # Deviation: a comma parts two locations, as GFD.185 §3.5 shows, and so can't stand in one.
 LOCATION: Final = re.compile(r"[^\s,<>\"\\^`{|}]++")
-location_run = rule(run_of(LOCATION), "a URI")
-location_values = whole(location_run, "a URI")
+location_values = run_of(LOCATION)
 
 
-def _locations(_source: str, _offset: int, tokens: ParseResults) -> tuple[str, ...]:
-    return tuple(LOCATION.findall(tokens[0][0]))
+def _locations(source: str, _offset: int, tokens: ParseResults) -> tuple[str, ...]:
+    whole_run(source, tokens, "a URI")
+    return tuple(LOCATION.findall(source))
 
 
-location_run.set_parse_action(_locations)
+location_values.set_parse_action(_locations)
 
 
 # --- What text.py calls ---
