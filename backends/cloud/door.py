@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
-
-from psycopg import sql
 
 from backends import jobs
 from backends.errors import Conflict, Invalid, NotFound
@@ -90,24 +89,13 @@ class Door:
 
     def _insert(self, connection: Connection, table: str, values: Mapping[str, object]) -> None:
         """Inserts a row; an identity that exists is a `Conflict` whoever owns it."""
-        statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING").format(
-            sql.Identifier(table),
-            sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.SQL(", ").join(map(sql.Placeholder, values)),
-        )
-        if connection.execute(statement, values).rowcount == 0:
+        if connection.execute(_insertion(table, tuple(values)), values).rowcount == 0:
             raise Conflict(f"the identity {values['id']} is taken")
 
     def _update(self, connection: Connection, table: str, resource_id: UUID, values: Mapping[str, object]) -> None:
         if not values:
             return
-        assignments = [sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values]
-        if table in GENERATIONS:
-            assignments.append(sql.SQL("generation = generation + 1").format())
-        statement = sql.SQL("UPDATE {} SET {} WHERE id = {}").format(
-            sql.Identifier(table), sql.SQL(", ").join(assignments), sql.Placeholder("the_id")
-        )
-        connection.execute(statement, {**values, "the_id": resource_id})
+        connection.execute(_change_of(table, tuple(values)), {**values, "the_id": resource_id})
 
     def _converge(self, connection: Connection, host: str | None, kind: Kind, resource_id: UUID) -> None:
         """Defers the job, unless no host has the resource yet: placement defers it then."""
@@ -120,6 +108,21 @@ class Door:
                 "INSERT INTO tagging (tag_id, resource_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 [tag_id, resource_id],
             )
+
+
+# Tables and columns are named by this package, never by a client.
+@cache
+def _insertion(table: str, columns: tuple[str, ...]) -> str:
+    values = ", ".join(f"%({column})s" for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT (id) DO NOTHING"
+
+
+@cache
+def _change_of(table: str, columns: tuple[str, ...]) -> str:
+    assignments = [f"{column} = %({column})s" for column in columns]
+    if table in GENERATIONS:
+        assignments.append("generation = generation + 1")
+    return f"UPDATE {table} SET {', '.join(assignments)} WHERE id = %(the_id)s"
 
 
 def check_text(name: str, value: str | None, limit: int = 1024) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network
 from typing import TypedDict
 from uuid import UUID, uuid4
 
@@ -79,7 +78,8 @@ class LinkDoor(Door):
             if len(names) >= MOST_INTERFACES:
                 raise Conflict(f"the compute {machine_id} has {len(names)} interfaces; at most {MOST_INTERFACES} fit")
             name = next(f"eth{index}" for index in range(MOST_INTERFACES) if f"eth{index}" not in names)
-            interface_id = self._insert_interface(connection, machine_id, new, name)
+            network = self._one(NETWORKS, new.network_id, lock=True)
+            interface_id = self._insert_interface(connection, machine_id, network, new, name)
             self._touch(connection, machine_id)
             return self.interface(interface_id)
 
@@ -191,12 +191,11 @@ class LinkDoor(Door):
         return hosts.pop() if hosts else None
 
     @staticmethod
-    def _shared_network_id(connection: Connection) -> UUID:
-        row = connection.execute("SELECT id FROM network WHERE shared").fetchone()
+    def _locked_shared_network(connection: Connection) -> Network:
+        row = connection.execute(NETWORKS.select + " WHERE r.shared FOR UPDATE OF r").fetchone()
         if row is None:
             raise NotFound("the cloud has no shared network yet: no agent has made it")
-        network_id: UUID = row[0]
-        return network_id
+        return NETWORKS.from_row(row)
 
     @staticmethod
     def _locked_network(connection: Connection, network_id: UUID) -> Network:
@@ -206,10 +205,11 @@ class LinkDoor(Door):
             raise NotFound(f"there is no network {network_id}")
         return NETWORKS.from_row(row)
 
-    def _insert_interface(self, connection: Connection, machine_id: UUID, new: NewInterface, name: str) -> UUID:
+    def _insert_interface(
+        self, connection: Connection, machine_id: UUID, network: Network, new: NewInterface, name: str
+    ) -> UUID:
+        """The network's row must be held until commit, so that two interfaces never take the same address."""
         check_text("the title", new.title)
-        # Held until commit, so that two interfaces never take the same address.
-        network = self._one(NETWORKS, new.network_id, lock=True)
         interface_id = new.id or uuid4()
         mac = self._free_mac(connection, network, new.mac) if new.mac else mac_of(interface_id)
         if new.gateway is not None:
@@ -267,14 +267,14 @@ class LinkDoor(Door):
         """The one after the highest given, so that a freed address rests; gaps only when that is the last."""
         if network.cidr is None:
             return None
-        subnet = IPv4Network(network.cidr)
+        subnet = parse_subnet(network.cidr)
         row = connection.execute(
             query("links.next_address"),
             {
                 "network_id": network.id,
                 "first": str(subnet[1]),
                 "last": str(subnet[-2]),
-                "reserved": sorted(reserved_addresses(network.cidr, _gateway(network))),
+                "reserved": ",".join(reserved_addresses(network.cidr, _gateway(network))),
             },
         ).fetchone()
         if row is None or row[0] is None:

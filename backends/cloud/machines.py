@@ -32,7 +32,7 @@ from backends.model import (
 from backends.placement import Need, choose_host, waiting_message
 from backends.states import MACHINE_ACTIONS, MACHINE_TARGETS
 from backends.store.database import Connection
-from backends.store.rows import MACHINES
+from backends.store.rows import MACHINES, NETWORKS
 from backends.terms import check_hostname
 
 MOST_CORES = 255
@@ -116,9 +116,12 @@ class MachineDoor(LinkDoor, ImageDoor):
                     "state_message": "starting" if host else waiting_message(need),
                 },
             )
-            interfaces = new.interfaces or (NewInterface(self._shared_network_id(connection)),)
-            for index, interface in enumerate(interfaces):
-                self._insert_interface(connection, machine_id, interface, f"eth{index}")
+            for index, interface in enumerate(new.interfaces):
+                network = self._one(NETWORKS, interface.network_id, lock=True)
+                self._insert_interface(connection, machine_id, network, interface, f"eth{index}")
+            if not new.interfaces:
+                network = self._locked_shared_network(connection)
+                self._insert_interface(connection, machine_id, network, NewInterface(network.id), "eth0")
             for attachment in new.attachments:
                 self._insert_attachment(connection, machine_id, attachment, has_root=image is not None)
             self._tag_new(connection, new.tag_ids, machine_id)

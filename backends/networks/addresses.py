@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network
 from uuid import UUID
@@ -17,6 +18,7 @@ LARGEST_PREFIX, SMALLEST_PREFIX = 8, 29
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
+@lru_cache(maxsize=1024)
 def parse_subnet(cidr: str) -> IPv4Network:
     """The subnet, or `Invalid` when it is malformed, of a size or in a range that no network can have."""
     if "/" not in cidr:
@@ -68,6 +70,7 @@ def dhcp_address(cidr: str, gateway: str | None) -> str:
     return str(last - 1) if str(last) == gateway else str(last)
 
 
+@lru_cache(maxsize=1024)
 def reserved_addresses(cidr: str, gateway: str | None) -> frozenset[str]:
     """The addresses that no machine can have besides the subnet's ends."""
     return frozenset({dhcp_address(cidr, gateway)} | ({gateway} if gateway is not None else set()))

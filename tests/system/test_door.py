@@ -5,8 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import psycopg
 import pytest
+import yoyo
 
+from altostratus.postgres import PrivateCluster
 from backends.cloud import Cloud
 from backends.errors import Conflict, Invalid, NoCapacity, NotApplicable, NotFound
 from backends.model import (
@@ -21,7 +24,8 @@ from backends.model import (
     StopMethod,
 )
 from backends.placement import place_waiting
-from backends.store.database import Connection
+from backends.store.database import Connection, _yoyo_uri, migrate
+from tests.conftest import repository
 
 GIB = 2**30
 
@@ -220,3 +224,51 @@ def test_filters_and_pages_keep_the_order_of_creation(cloud: Cloud) -> None:
 
     assert list(cloud.machine_ids()) == made
     assert list(cloud.machine_ids(Filter(equals={"hostname": "h1"}))) == made[1::2]
+
+
+def test_what_is_taken_of_a_host_is_what_its_machines_and_disks_take(cloud: Cloud, sql: Connection, image: str) -> None:
+    def taken() -> tuple[int, ...] | None:
+        return sql.execute("SELECT cores_taken, memory_taken_mib, disk_taken_bytes FROM host").fetchone()
+
+    machine = cloud.create_machine(NewMachine(cores=2, memory_mib=512, image_name=image, root_size_bytes=3 * GIB))
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    assert taken() == (2, 512, 4 * GIB)
+
+    cloud.resize_disk(disk.id, 2 * GIB)
+    sql.execute("UPDATE machine SET admitted = false WHERE id = %s", [machine.id])
+    assert taken() == (0, 0, 5 * GIB)
+
+    cloud.update_machine(machine.id, {"title": "counts once"})
+    cloud.start_machine(machine.id)
+    assert taken() == (2, 512, 5 * GIB)
+
+    sql.execute("DELETE FROM interface; DELETE FROM machine; DELETE FROM disk")
+    assert taken() == (0, 0, 0)
+
+
+def test_what_was_taken_of_a_host_before_it_was_counted_is_counted(cluster: PrivateCluster) -> None:
+    name = f"test_{uuid4().hex}"
+    conninfo = cluster.conninfo.replace("dbname=postgres", f"dbname={name}")
+    folder = repository() / "backends" / "store" / "migrations"
+    with psycopg.connect(cluster.conninfo, autocommit=True) as holder:
+        holder.execute(f"CREATE DATABASE {name}")
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            backend = yoyo.get_backend(_yoyo_uri(conninfo))
+            older = yoyo.read_migrations(str(folder)).filter(lambda migration: migration.id < "0004")
+            backend.apply_migrations(backend.to_apply(older))
+            backend.connection.close()
+            connection.execute(
+                "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type)"
+                " VALUES ('rack1', 8, 4096, 0, 'qemu');"
+                "INSERT INTO project (name) VALUES ('mine');"
+                "INSERT INTO disk (id, project_id, size_bytes, host)"
+                " SELECT gen_random_uuid(), id, 512, 'rack1' FROM project;"
+                "INSERT INTO machine"
+                " (id, project_id, architecture, cores, memory_mib, root_size_bytes, wanted, host, admitted)"
+                " SELECT gen_random_uuid(), id, 'x64', 2, 256, 1024, 'active', 'rack1', is_on"
+                " FROM project, unnest(ARRAY[true, true, false]) is_on"
+            )
+            migrate(conninfo)
+            row = connection.execute("SELECT cores_taken, memory_taken_mib, disk_taken_bytes FROM host").fetchone()
+        holder.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    assert row == (4, 512, 3 * 1024 + 512)

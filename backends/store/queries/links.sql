@@ -10,12 +10,12 @@ WITH highest AS (
 )
 SELECT host(coalesce(
     (SELECT min(address) FROM candidates
-     WHERE address <= %(last)s::inet AND address <> ALL(%(reserved)s::inet[])),
+     WHERE address <= %(last)s::inet AND address <> ALL(string_to_array(%(reserved)s, ',')::inet[])),
     (SELECT min(free.address) FROM (
         SELECT %(first)s::inet + step AS address
         FROM generate_series(0, least(%(last)s::inet - %(first)s::inet, 65536)) AS step
         WHERE (SELECT address FROM highest) >= %(last)s::inet - 3
         EXCEPT
         SELECT address FROM interface WHERE network_id = %(network_id)s
-    ) free WHERE free.address <> ALL(%(reserved)s::inet[]))
+    ) free WHERE free.address <> ALL(string_to_array(%(reserved)s, ',')::inet[]))
 ))

@@ -1,22 +1,15 @@
 -- Where things run.
 
 -- name: choose_host
-SELECT h.name
-FROM host h
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(m.cores), 0) AS cores, coalesce(sum(m.memory_mib), 0) AS memory_mib
-    FROM machine m WHERE m.host = h.name AND m.admitted
-) used
-CROSS JOIN LATERAL (
-    SELECT (SELECT coalesce(sum(m.root_size_bytes), 0) FROM machine m WHERE m.host = h.name)
-         + (SELECT coalesce(sum(d.size_bytes), 0) FROM disk d WHERE d.host = h.name) AS bytes
-) disks
-WHERE h.heartbeat_at > now() - interval '60 seconds'
-  AND (%(host)s::text IS NULL OR h.name = %(host)s)
-  AND used.cores + %(cores)s <= h.cores
-  AND used.memory_mib + %(memory_mib)s <= h.memory_mib
-  AND (%(disk_bytes)s::bigint = 0 OR disks.bytes + %(disk_bytes)s <= h.disk_bytes)
-ORDER BY h.memory_mib - used.memory_mib DESC, h.name
+-- What is taken of a host is counted by triggers of the tables that take it.
+SELECT name
+FROM host
+WHERE heartbeat_at > now() - interval '60 seconds'
+  AND (%(host)s::text IS NULL OR name = %(host)s)
+  AND cores_taken + %(cores)s <= cores
+  AND memory_taken_mib + %(memory_mib)s <= memory_mib
+  AND (%(disk_bytes)s::bigint = 0 OR disk_taken_bytes + %(disk_bytes)s <= disk_bytes)
+ORDER BY memory_mib - memory_taken_mib DESC, name
 LIMIT 1
 
 -- name: waiting_machines
