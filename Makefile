@@ -13,7 +13,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 # /usr/bin/python3 is Debian's own, which every user of the machine may run.
 SYSTEM_PYTHON ?= /usr/bin/python3
 
-.PHONY: help run install venv image check test test-unit test-system bench conformance lock clean
+.PHONY: help run install venv image check test test-unit test-system lab bench conformance lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ check: venv ## ruff, strict types, imports one way
 	$(PYTHON) -m mypy
 	$(VENV)/bin/lint-imports
 
-test: venv image check test-unit test-system ## everything: checks, then unit tests, then the real machine's
+test: venv image check test-unit test-system lab ## everything: checks, then unit tests, then the real machine's
 
 test-unit: venv ## the tests that need no root and no daemons
 	$(PYTHON) -m pytest tests/unit -n $(WORKERS)
@@ -58,6 +58,10 @@ test-unit: venv ## the tests that need no root and no daemons
 test-system: venv image ## PostgreSQL, libvirt, bridges, nftables, in namespaces of their own (root)
 	$(AS_ROOT) deploy/isolated $(PYTHON) -m pytest tests/system --dist loadfile \
 	  --tx "$(WORKERS)*popen//python=deploy/isolated $(PYTHON)"
+
+lab: venv install ## LIO, in a lab machine: a Debian kernel booted on this machine's own files (root)
+	$(AS_ROOT) $(PYTHON) deploy/lab/run env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PYTHON) -m pytest \
+	  -p pytest_timeout -p no:cacheprovider --confcutdir=tests/lab tests/lab
 
 bench: venv image ## ratios against named yardsticks; writes bench.json (root)
 	$(AS_ROOT) deploy/isolated $(PYTHON) -m bench

@@ -42,3 +42,11 @@ class SizeTooSmall(DiskError):
 
 class ToolFailed(DiskError):
     """qemu-img failed in a way that none of the others describes."""
+
+
+class TargetRefused(DiskError):
+    """The target that is asked for can't be: an initiator's name, a secret, two writers."""
+
+
+class TargetFailed(DiskError):
+    """The kernel's target, or the library that drives it, answered with an error of its own."""
