@@ -10,6 +10,9 @@ from altostratus.authentication import Authentication
 from altostratus.observability import Health, Metrics, Observability
 from altostratus.settings import Settings
 from backends.store.database import Database
+from backends.values import Values
+from cdmi_server.application import add_cdmi
+from cdmi_server.site import Site as CdmiSite
 from occi_server.application import add_occi
 from occi_server.site import Site
 
@@ -19,15 +22,17 @@ Application = falcon.App[Any, Any]
 def create_application(settings: Settings, database: Database) -> Application:
     """`database` is opened by whoever runs the application, in each process after its fork."""
     sizes = settings.all_sizes
+    values = Values(settings.values_folder)
     application: Application = falcon.App(
         middleware=[
             Observability(),
-            Authentication(database, sizes, settings.default_size, settings.password_cache_s),
+            Authentication(database, sizes, settings.default_size, settings.password_cache_s, values),
         ]
     )
     application.add_route("/healthz", Health(database))
     application.add_route("/metrics", Metrics(database))
     add_occi(application, site_of(settings))
+    add_cdmi(application, CdmiSite(enterprise_number=settings.cdmi_enterprise_number))
     return application
 
 

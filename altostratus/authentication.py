@@ -17,6 +17,7 @@ from backends import accounts
 from backends.cloud import Cloud
 from backends.model import Caller, Size
 from backends.store.database import Database
+from backends.values import Values
 
 CHALLENGE = 'Basic realm="altostratus", charset="UTF-8"'
 OPEN_PATHS = {"/healthz"}
@@ -27,7 +28,10 @@ CHECKS_AT_ONCE = 2
 class Authentication:
     """Middleware that puts the caller's `Cloud` into the request, or answers 401."""
 
-    def __init__(self, database: Database, sizes: Mapping[str, Size], default_size: str, remember_s: float) -> None:
+    def __init__(
+        self, database: Database, sizes: Mapping[str, Size], default_size: str, remember_s: float, values: Values
+    ) -> None:
+        self._values = values
         self._database = database
         self._sizes = sizes
         self._default_size = default_size
@@ -42,7 +46,7 @@ class Authentication:
         _refuse_other_sites(request)
         caller = self._caller(request.auth)
         structlog.contextvars.bind_contextvars(user=caller.user_name)
-        request.context.cloud = Cloud(self._database, caller, self._sizes, self._default_size)
+        request.context.cloud = Cloud(self._database, caller, self._sizes, self._default_size, self._values)
 
     def _caller(self, header: str | None) -> Caller:
         if header is None:

@@ -59,6 +59,7 @@ def serve(settings: Settings) -> None:
         raise click.ClickException(f"the workers never run as root: use `sudo -u {settings.user} altostratus serve`")
     shutil.rmtree(settings.metrics_folder, ignore_errors=True)
     settings.metrics_folder.mkdir(parents=True)
+    settings.values_folder.mkdir(mode=0o700, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(settings.metrics_folder)  # read when the module below is loaded
     from altostratus.serve import Gateway
 

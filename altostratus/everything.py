@@ -133,7 +133,9 @@ def _gateway(settings: Settings) -> Child:
     account = pwd.getpwnam(settings.user)
     run_folder = settings.metrics_folder.parent
     run_folder.mkdir(exist_ok=True)
-    os.chown(run_folder, account.pw_uid, account.pw_gid)
+    settings.values_folder.mkdir(mode=0o700, exist_ok=True)
+    for folder in (run_folder, settings.values_folder):
+        os.chown(folder, account.pw_uid, account.pw_gid)
     return Child(
         "gateway",
         own_command("serve"),

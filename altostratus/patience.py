@@ -9,9 +9,14 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+LEAST_BYTES_PER_S = 256 << 10
+"""What has come buys time for what is to come at this rate, so that large values can be sent."""
+
 
 class TimedSocket(socket.socket):
     """A client's connection whose requests must be here by `due`, and whose answers be taken `limit_s` after.
+
+    What a client sends moves `due` on.
 
     Who is late is treated as gone (`ConnectionResetError`).
     """
@@ -24,7 +29,9 @@ class TimedSocket(socket.socket):
             return super().recv(size, flags)
         try:
             self.settimeout(max(0.001, self.due - time.monotonic()))
-            return super().recv(size, flags)
+            data = super().recv(size, flags)
+            self.due += len(data) / LEAST_BYTES_PER_S
+            return data
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the client sends too slowly") from None
         finally:
@@ -34,6 +41,16 @@ class TimedSocket(socket.socket):
         try:
             self.settimeout(self.limit_s)
             super().sendall(data, flags)
+        except TimeoutError:
+            raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly") from None
+        finally:
+            self.setblocking(True)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """As `sendall`, but the limit is for each piece that the kernel takes: values may be large."""
+        try:
+            self.settimeout(self.limit_s)
+            return super().sendfile(file, offset, count)
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly") from None
         finally:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import gunicorn.http.wsgi
+import structlog
 from gunicorn.app.base import BaseApplication
 
 from altostratus import logs
 from altostratus.application import Application, create_application, site_of
 from altostratus.patience import PatientWorker
 from altostratus.settings import Settings
+from backends.cloud.values import sweep_values
+from backends.errors import DatabaseUnavailable
 from backends.store.database import Database
+from backends.values import Values
+
+log = structlog.get_logger()
 
 HEADER_LIMIT_BYTES = 64 * 1024
 """For text/occi, which carries a whole message in header fields; gunicorn's own limit is 8190 a field."""
@@ -48,6 +55,17 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _after_fork(self, _arbiter: object, _worker: object) -> None:
         logs.configure(self._settings, "gateway")
         self._database.open()
+        threading.Thread(target=self._sweep_values, name="sweep", daemon=True).start()
+
+    def _sweep_values(self) -> None:
+        """A worker starts after another was killed, which may have left a value that no row points to."""
+        try:
+            removed = sweep_values(self._database, Values(self._settings.values_folder))
+        except (DatabaseUnavailable, OSError) as error:
+            log.warning("the values were not swept", reason=str(error))
+            return
+        if removed:
+            log.info("swept values that nothing points to", removed=removed)
 
     def load(self) -> Application:
         # gunicorn drops the application's own Server field, which must name the OCCI versions (GFD.223 §5.6.3).

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     )
     default_size: str = Field("small", description="the resource template of who asks for none")
     sizes: dict[str, SizeSettings] = Field(default_factory=dict, description="resource templates of the site's own")
+    cdmi_enterprise_number: int = Field(
+        32473, ge=1, le=2**24 - 1, description="the SNMP enterprise number in CDMI's object IDs; never change it"
+    )
     password_cache_s: float = Field(60, ge=0, le=3600, description="how long a verified password is remembered")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto is text on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
@@ -143,6 +146,11 @@ class Settings(BaseSettings):
     def metrics_folder(self) -> Path:
         """Where workers leave their counters for each other; made empty at each start."""
         return self.state / "run" / "metrics"
+
+    @property
+    def values_folder(self) -> Path:
+        """The values of large stored objects; the workers' own."""
+        return self.state / "values"
 
     @property
     def url(self) -> str:

@@ -13,6 +13,7 @@ from backends.cloud.links import AttachmentChanges, InterfaceChanges, LinkDoor
 from backends.cloud.machines import MachineChanges, MachineDoor
 from backends.cloud.networks import NetworkChanges, NetworkDoor
 from backends.cloud.tags import TagDoor
+from backends.cloud.values import ValueDoor
 
 __all__ = [
     "AttachmentChanges",
@@ -24,5 +25,5 @@ __all__ = [
 ]
 
 
-class Cloud(MachineDoor, NetworkDoor, DiskDoor, LinkDoor, ImageDoor, TagDoor):
+class Cloud(MachineDoor, NetworkDoor, DiskDoor, LinkDoor, ImageDoor, TagDoor, ValueDoor):
     """Everything the caller may do; see the module's docstring."""

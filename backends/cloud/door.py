@@ -15,6 +15,7 @@ from backends.model import Caller, Filter, Page, Role, Size
 from backends.store import select
 from backends.store.database import Connection, Database
 from backends.store.rows import Table
+from backends.values import Values
 
 T = TypeVar("T")
 
@@ -32,15 +33,32 @@ NOUNS = {
 
 
 class Door:
-    """`sizes` maps names to resource templates; the one called `default_size` serves who asks for none."""
+    """`sizes` maps names to resource templates; the one called `default_size` serves who asks for none.
 
-    def __init__(self, database: Database, caller: Caller, sizes: Mapping[str, Size], default_size: str) -> None:
+    `values` keeps the values of stored objects; only they need it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        caller: Caller,
+        sizes: Mapping[str, Size],
+        default_size: str,
+        values: Values | None = None,
+    ) -> None:
         self._database = database
+        self._value_folder = values
         self._caller = caller
         self._sizes = sizes
         self._default_size = default_size
         self._connection: Connection | None = None
         self._scope = None if caller.role is Role.CLOUD_ADMIN else caller.project_id
+
+    @property
+    def _values(self) -> Values:
+        if self._value_folder is None:
+            raise RuntimeError("this door was given no folder for values")
+        return self._value_folder
 
     @property
     def caller(self) -> Caller:

@@ -1,0 +1,224 @@
+"""CDMI's access control lists (those of NFSv4): read from metadata, inherited, and evaluated. No I/O.
+
+Two defects of the text are mended as its authors meant: masks are joined by OR, and names stand for their bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final
+
+from backends.errors import Invalid
+from backends.model import Caller, Role
+
+ACES_MAX: Final = 256
+
+
+class AceMask(IntFlag):
+    """What an entry is about; the first of two names is an object's, the second a container's."""
+
+    READ_OBJECT = LIST_CONTAINER = 0x1
+    WRITE_OBJECT = ADD_OBJECT = 0x2
+    APPEND_DATA = ADD_SUBCONTAINER = 0x4
+    READ_METADATA = 0x8
+    WRITE_METADATA = 0x10
+    EXECUTE = TRAVERSE_CONTAINER = 0x20
+    DELETE_OBJECT = DELETE_SUBCONTAINER = 0x40
+    READ_ATTRIBUTES = 0x80
+    WRITE_ATTRIBUTES = 0x100
+    WRITE_RETENTION = 0x200
+    WRITE_RETENTION_HOLD = 0x400
+    DELETE = 0x10000
+    READ_ACL = 0x20000
+    WRITE_ACL = 0x40000
+    WRITE_OWNER = 0x80000
+    SYNCHRONIZE = 0x100000
+
+
+class AceFlag(IntFlag):
+    OBJECT_INHERIT = 0x1
+    CONTAINER_INHERIT = 0x2
+    NO_PROPAGATE = 0x4
+    INHERIT_ONLY = 0x8
+    IDENTIFIER_GROUP = 0x40
+    INHERITED = 0x80
+
+
+ALL_PERMS: Final = AceMask(0x1F07FF)
+PASSED_ON: Final = AceFlag.OBJECT_INHERIT | AceFlag.CONTAINER_INHERIT
+
+MASKS: Final[Mapping[str, int]] = {
+    **{f"CDMI_ACE_{name}": member.value for name, member in AceMask.__members__.items()},
+    "CDMI_ACE_ALL_PERMS": 0x1F07FF,
+    "CDMI_ACE_RW_ALL": 0x6006F,
+    "CDMI_ACE_RW": 0x1F,
+    "CDMI_ACE_READ_ALL": 0x9,
+    "CDMI_ACE_READ": 0x1,
+    "CDMI_ACE_WRITE": 0x2,
+}
+FLAGS: Final[Mapping[str, int]] = {
+    "CDMI_ACE_FLAGS_NONE": 0,
+    **{f"CDMI_ACE_FLAGS_{name}_ACE": member.value for name, member in AceFlag.__members__.items()},
+    **{f"CDMI_ACE_FLAGS_{name}": member.value for name, member in AceFlag.__members__.items()},
+    "CDMI_ACE_FLAGS_INHERITED_ACE": 0x80,
+}
+TYPES: Final[Mapping[str, int]] = {
+    "CDMI_ACE_ACCESS_ALLOW": 0,
+    "CDMI_ACE_ACCESS_DENY": 1,
+    "CDMI_ACE_SYSTEM_AUDIT": 2,
+    "ALLOW": 0,
+    "DENY": 1,
+    "AUDIT": 2,
+}
+ALLOW, DENY, AUDIT = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ace:
+    type: int
+    identifier: str
+    flags: AceFlag
+    mask: AceMask
+
+
+Acl = tuple[Ace, ...]
+
+DEFAULT_ACL: Final[Acl] = (
+    Ace(ALLOW, "OWNER@", PASSED_ON, ALL_PERMS),
+    Ace(ALLOW, "GROUP@", PASSED_ON, ALL_PERMS),
+)
+"""Of a root without an own list: everything in a project is its users' alike, as it is for machines and disks."""
+OWNERS_ACL: Final[Acl] = (Ace(ALLOW, "OWNER@", AceFlag(0), ALL_PERMS),)
+"""Of an object that inherits nothing."""
+
+
+def parse_acl(value: object) -> Acl:
+    """From the JSON of `cdmi_acl`; `Invalid` names the entry that is wrong."""
+    if not isinstance(value, list) or len(value) > ACES_MAX:
+        raise Invalid(f"cdmi_acl must be an array of at most {ACES_MAX} entries")
+    return tuple(_parse_ace(number, entry) for number, entry in enumerate(value, 1))
+
+
+def _parse_ace(number: int, entry: object) -> Ace:
+    if not isinstance(entry, dict):
+        raise Invalid(f"entry {number} of cdmi_acl must have acetype, identifier, aceflags and acemask")
+    identifier = entry.get("identifier")
+    if not isinstance(identifier, str) or not 0 < len(identifier) <= 255:
+        raise Invalid(f"entry {number} of cdmi_acl has no identifier: the name of a user, or OWNER@ and the like")
+    return Ace(
+        _bits(number, "acetype", entry.get("acetype"), TYPES, most=2),
+        identifier,
+        AceFlag(_bits(number, "aceflags", entry.get("aceflags", "0x0"), FLAGS, most=0xCF)),
+        AceMask(_bits(number, "acemask", entry.get("acemask"), MASKS, most=0x1F07FF)),
+    )
+
+
+def _bits(number: int, name: str, value: object, names: Mapping[str, int], *, most: int) -> int:
+    """`"0x1f"`, or names with commas (or `|`) between them."""
+    if isinstance(value, str) and len(value) <= 1024:
+        bits = 0
+        for word in value.replace("|", ",").split(","):
+            one = names.get(word.strip())
+            if one is None:
+                one = _hexadecimal(word.strip())
+            if one is None:
+                break
+            bits |= one
+        else:
+            if bits <= most:
+                return bits
+    shown = repr(value)[:60]
+    raise Invalid(f'{name} of entry {number} of cdmi_acl is {shown}: expected "0x…" up to {most:#x}, or names')
+
+
+def _hexadecimal(word: str) -> int | None:
+    if not word.lower().startswith("0x") or len(word) > 18:
+        return None
+    try:
+        return int(word, 16)
+    except ValueError:
+        return None
+
+
+def render_acl(acl: Acl) -> list[dict[str, str]]:
+    return [
+        {
+            "acetype": f"{ace.type:#x}",
+            "identifier": ace.identifier,
+            "aceflags": f"{ace.flags.value:#x}",
+            "acemask": f"{ace.mask.value:#x}",
+        }
+        for ace in acl
+    ]
+
+
+def is_inherited(acl: Acl) -> bool:
+    """Whether somebody sends back what was shown: a list that the object never had of its own."""
+    return bool(acl) and all(ace.flags & AceFlag.INHERITED for ace in acl)
+
+
+def inherited(parents: Acl, *, container: bool) -> Acl:
+    """What a child without a list of its own gets from its parent's."""
+    passed = []
+    for ace in parents:
+        to_objects = bool(ace.flags & AceFlag.OBJECT_INHERIT)
+        to_containers = bool(ace.flags & AceFlag.CONTAINER_INHERIT)
+        if container and not to_containers and (not to_objects or ace.flags & AceFlag.NO_PROPAGATE):
+            continue
+        if not container and not to_objects:
+            continue
+        flags = (ace.flags & ~AceFlag.INHERIT_ONLY) | AceFlag.INHERITED
+        if not container or ace.flags & AceFlag.NO_PROPAGATE:
+            flags &= ~(PASSED_ON | AceFlag.NO_PROPAGATE)
+        elif not to_containers:
+            flags |= AceFlag.INHERIT_ONLY
+        passed.append(dataclasses.replace(ace, flags=flags))
+    return tuple(passed) or OWNERS_ACL
+
+
+def allowed(acl: Acl, caller: Caller, owner: str) -> AceMask:
+    """All that the caller may do: each bit is decided by the first entry about it, and what none is about is denied."""
+    granted = AceMask(0)
+    decided = AceMask(0)
+    for ace in acl:
+        if ace.type == AUDIT or ace.flags & AceFlag.INHERIT_ONLY or not _is_about(ace, caller, owner):
+            continue
+        if ace.type == ALLOW:
+            granted |= ace.mask & ~decided
+        decided |= ace.mask
+    return granted
+
+
+def _is_about(ace: Ace, caller: Caller, owner: str) -> bool:
+    match ace.identifier:
+        case "OWNER@":
+            return caller.user_name == owner
+        case "GROUP@":
+            return True  # nobody else reaches the tree of a project
+        case "EVERYONE@" | "AUTHENTICATED@":
+            return True
+        case "ANONYMOUS@":
+            return False
+        case "ADMINISTRATOR@" | "ADMINUSERS@":
+            return is_administrator(caller)
+    if ace.flags & AceFlag.IDENTIFIER_GROUP:
+        return ace.identifier == caller.project_name
+    return ace.identifier == caller.user_name
+
+
+def is_administrator(caller: Caller) -> bool:
+    return caller.role in (Role.PROJECT_ADMIN, Role.CLOUD_ADMIN)
+
+
+def effective(lists: Sequence[tuple[object, bool]]) -> Acl:
+    """The list in force at the end of a way from the root down: (own `cdmi_acl` or None, whether a container)."""
+    acl: Acl = DEFAULT_ACL
+    for depth, (own, container) in enumerate(lists):
+        if own is not None:
+            acl = parse_acl(own)
+        elif depth:
+            acl = inherited(acl, container=container)
+    return acl

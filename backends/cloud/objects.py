@@ -1,0 +1,357 @@
+"""The door to what is stored through CDMI: finding it, making it, changing it, deleting it.
+
+A project's tree is its own: nobody else reaches it, by a path or by an ID. Within it `cdmi_acl` decides. Values are in
+`values`; whole-tree operations in `trees`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.types.json import Jsonb
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
+
+from backends import acl as acls
+from backends import retention
+from backends.acl import AceMask
+from backends.cloud.door import Door
+from backends.errors import CloudError, Conflict, Invalid, NotAllowed, NotFound
+from backends.objects import (
+    NAME_MAX_BYTES,
+    RESERVED_NAMES,
+    SNAPSHOTS,
+    Address,
+    Child,
+    Encoding,
+    Found,
+    Metadata,
+    NewObject,
+    ObjectChanges,
+    ObjectKind,
+    Referred,
+    StoredObject,
+)
+from backends.store.database import Connection, query
+from backends.values import Received
+
+RIGHT_NAMES = {
+    AceMask.READ_OBJECT: "read it",
+    AceMask.WRITE_OBJECT: "write it",
+    AceMask.APPEND_DATA: "add to it",
+    AceMask.READ_METADATA: "read its metadata",
+    AceMask.WRITE_METADATA: "write its metadata",
+    AceMask.DELETE: "delete it",
+    AceMask.WRITE_ACL: "change its access control list",
+    AceMask.WRITE_RETENTION: "set its retention",
+    AceMask.WRITE_RETENTION_HOLD: "put it on hold",
+}
+Parts = dict[str, Any]
+"""The columns that make a value."""
+
+
+class ObjectDoor(Door):
+    def find_object(self, address: Address, *, valued: bool = False) -> Found:
+        """`NotFound`, or `Referred` where the way leads through a reference. `valued` fetches a value in the row."""
+        found = self._find(address, valued=valued)
+        if found.object.kind is ObjectKind.REFERENCE:
+            raise Referred(found.object.target or "", ())
+        return found
+
+    def find_itself(self, address: Address) -> Found:
+        """As `find_object`, but a reference at the end is found, not followed."""
+        return self._find(address)
+
+    def children(self, container: Found, offset: int = 0, limit: int | None = None) -> Sequence[Child]:
+        """By name. One query, whatever the container holds."""
+        self.require(container, AceMask.LIST_CONTAINER)
+        with self._read() as connection:
+            rows = connection.execute(
+                query("objects.children"), {"parent": container.object.id, "limit": limit, "offset": offset}
+            ).fetchall()
+        return [Child(row[0], ObjectKind(row[1]), row[2], row[3], row[4] or "") for row in rows]
+
+    def count_children(self, container: Found) -> int:
+        with self._read() as connection:
+            row = connection.execute(query("objects.count_children"), {"parent": container.object.id}).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def may_create(self, address: Address, kind: ObjectKind) -> Found:
+        """The parent, if the caller may make something of the kind there; for who would send a value in vain."""
+        if not address.names:
+            raise Invalid("there is no name for the new object")
+        check_name(address.names[-1], kind)
+        parent = self.find_object(Address(address.names[:-1], address.start))
+        if parent.object.kind is not ObjectKind.CONTAINER:
+            raise NotFound(f"{parent.object.name!r} is no container: nothing can be made in it")
+        if parent.names is not None and SNAPSHOTS in parent.names:
+            raise Invalid("a snapshot can't be changed")
+        right = AceMask.ADD_SUBCONTAINER if kind is ObjectKind.CONTAINER else AceMask.ADD_OBJECT
+        self.require(parent, right)
+        return parent
+
+    def create_object(
+        self,
+        address: Address | None,
+        new: NewObject,
+        value: Received | None = None,
+        written: Multirange[int] | None = None,
+    ) -> Found:
+        """`address` None makes something that only its ID leads to. `Conflict` if the name is taken."""
+        check_metadata(new.metadata)
+        object_id = uuid4()
+        with self._kept(value, written) as parts, self._change() as connection:
+            parent = self.may_create(address, new.kind) if address else None
+            if parent is None:
+                self._ensure_root(connection)
+            self._insert_object(
+                connection,
+                {
+                    "id": object_id,
+                    "parent": parent.object.id if parent else None,
+                    "name": address.names[-1] if address else None,
+                    "kind": new.kind.value,
+                    "metadata": Jsonb(own_metadata(new.metadata)),
+                    "mimetype": new.mimetype,
+                    "encoding": new.encoding.value,
+                    "completion": new.completion,
+                    "target": new.target,
+                    **parts,
+                },
+            )
+            return self._find(Address(start=object_id))
+
+    def change_object(self, found: Found, changes: ObjectChanges, value: Received | None = None) -> None:
+        """`value` replaces the whole value. Readers see all of the change or nothing."""
+        with self._kept(value) as parts, self._change() as connection:
+            found = self._changeable(connection, found, changes, valued=value is not None)
+            self._write_changes(connection, found, changes)
+            if value is not None:
+                connection.execute(query("objects.set_value"), {"id": found.object.id, **parts})
+        if value is not None:
+            self._drop(found.object.value_file)
+
+    def delete_object(self, found: Found) -> None:
+        """With all that is below it. `Conflict` if somebody puts something there at the same time."""
+        with self._change() as connection:
+            self._lock(connection, found)
+            found = self._find(Address(start=found.object.id))
+            self._check_deletable(connection, found)
+            try:
+                rows = connection.execute(query("objects.delete"), {"id": found.object.id}).fetchall()
+            except psycopg.errors.ForeignKeyViolation:
+                raise Conflict("something was put into the container while it was being deleted") from None
+        for file in {row[0] for row in rows if row[0] is not None}:
+            self._drop(file)
+
+    def require(self, found: Found, right: AceMask) -> None:
+        """`NotAllowed` unless the caller has the right."""
+        missing = right & ~found.rights
+        if missing:
+            what = RIGHT_NAMES.get(missing, "do that")
+            raise NotAllowed(f"the access control list doesn't let {self._caller.user_name} {what}")
+
+    # How it is done
+
+    def _find(self, address: Address, *, valued: bool = False) -> Found:
+        start = address.start or self._caller.project_id
+        parameters = {
+            "start": start,
+            "project": self._caller.project_id,
+            "names": list(address.names),
+            "valued": valued,
+        }
+        with self._read() as connection:
+            rows = connection.execute(query("objects.way"), parameters).fetchall()
+            if not rows and start == self._caller.project_id:
+                self._ensure_root(connection)
+                rows = connection.execute(query("objects.way"), parameters).fetchall()
+        way = [object_from_row(row) for row in rows]
+        reached = rows[-1][-1] if rows else -1
+        if reached < len(address.names):
+            if way and way[-1].kind is ObjectKind.REFERENCE:
+                raise Referred(way[-1].target or "", address.names[reached:])
+            if reached < 0:
+                raise NotFound("there is no object of this ID")
+            raise NotFound(f"there is no {'/'.join(address.names[: reached + 1])[:300]!r}")
+        return self._found(way)
+
+    def _found(self, way: Sequence[StoredObject]) -> Found:
+        lists = [(one.metadata.get("cdmi_acl"), one.kind is ObjectKind.CONTAINER) for one in way]
+        last = way[-1]
+        in_tree = way[0].id == self._caller.project_id
+        if not in_tree and lists[0][0] is None:
+            acl = acls.inherited(acls.DEFAULT_ACL, container=False)
+        else:
+            acl = acls.effective(lists)
+        above = acls.effective(lists[:-1]) if len(way) > 1 else ()
+        return Found(
+            object=last,
+            names=tuple(one.name or "" for one in way[1:]) if in_tree else None,
+            parent_id=last.parent_id,
+            acl=acl,
+            rights=self._rights(acl, last),
+            parent_rights=self._rights(above, way[-2]) if len(way) > 1 else AceMask(0),
+            ancestors=tuple(way[:-1]),
+        )
+
+    def _rights(self, acl: acls.Acl, stored: StoredObject) -> AceMask:
+        if stored.id == self._caller.project_id and acls.is_administrator(self._caller):
+            return acls.ALL_PERMS  # so that nobody can lock everybody out
+        return acls.allowed(acl, self._caller, stored.owner)
+
+    def _ensure_root(self, connection: Connection) -> None:
+        connection.execute(query("objects.ensure_root"), {"project": self._caller.project_id})
+
+    def _insert_object(self, connection: Connection, values: Parts) -> None:
+        columns = {"project": self._caller.project_id, "owner": self._caller.user_name}
+        try:
+            with connection.transaction():
+                connection.execute(query("objects.insert"), {**columns, **values})
+        except psycopg.errors.UniqueViolation:
+            raise Conflict(f"there is something called {values['name']!r} already") from None
+        except psycopg.errors.ForeignKeyViolation:
+            raise NotFound("the container has just been deleted") from None
+
+    def _lock(self, connection: Connection, found: Found) -> None:
+        if connection.execute(query("objects.lock"), {"id": found.object.id}).fetchone() is None:
+            raise NotFound("the object has just been deleted")
+
+    def _changeable(self, connection: Connection, found: Found, changes: ObjectChanges, *, valued: bool) -> Found:
+        """The object as it is now, locked, if the caller may change it so."""
+        self._lock(connection, found)
+        found = self._find(Address(start=found.object.id))
+        if found.names is not None and SNAPSHOTS in found.names:
+            raise Invalid("a snapshot can't be changed")
+        now = datetime.now(UTC)
+        if valued or changes.mimetype is not None:
+            self.require(found, AceMask.WRITE_OBJECT)
+            self._refuse_kept(found, now)
+        if changes.metadata is not None:
+            self._check_metadata_change(found, own_metadata(changes.metadata), now)
+        return found
+
+    def _check_metadata_change(self, found: Found, new: Metadata, now: datetime) -> None:
+        check_metadata(new)
+        if not found.rights & (AceMask.WRITE_METADATA | AceMask.WRITE_ACL | AceMask.WRITE_RETENTION):
+            self.require(found, AceMask.WRITE_METADATA)
+        old = found.object.metadata
+        changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+        rights = {
+            "cdmi_acl": AceMask.WRITE_ACL,
+            retention.PERIOD: AceMask.WRITE_RETENTION,
+            retention.RETENTION_ID: AceMask.WRITE_RETENTION,
+            retention.HOLDS: AceMask.WRITE_RETENTION_HOLD,
+        }
+        for name in sorted(changed):
+            self.require(found, rights.get(name, AceMask.WRITE_METADATA))
+        retention.check_change(old, new, now)
+        if changed - rights.keys():
+            self._refuse_kept(found, now)
+
+    def _refuse_kept(self, found: Found, now: datetime) -> None:
+        for one in (*found.ancestors, found.object):
+            reason = retention.reason_to_keep(one.metadata, now)
+            if reason is not None:
+                what = "it" if one is found.object else f"the container {one.name!r} that it is in"
+                raise NotAllowed(f"{what} can't be changed or deleted: {reason}")
+
+    def _check_deletable(self, connection: Connection, found: Found) -> None:
+        """The object, and whatever below it has rules of its own."""
+        if found.object.id == self._caller.project_id:
+            raise Invalid("the root container can't be deleted")
+        if found.object.name == SNAPSHOTS:
+            raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
+        if not (found.rights & AceMask.DELETE or found.parent_rights & AceMask.DELETE_OBJECT):
+            raise NotAllowed(f"the access control list doesn't let {self._caller.user_name} delete it")
+        now = datetime.now(UTC)
+        self._refuse_kept(found, now)
+        for row in connection.execute(query("objects.below"), {"id": found.object.id}).fetchall():
+            reason = retention.reason_to_keep(row[1], now)
+            if reason is not None:
+                raise NotAllowed(f"something in the container can't be deleted: {reason}")
+            if "cdmi_acl" in row[1]:
+                self.require(self._find(Address(start=row[0])), AceMask.DELETE)
+
+    def _write_changes(self, connection: Connection, found: Found, changes: ObjectChanges) -> None:
+        connection.execute(
+            query("objects.change"),
+            {
+                "id": found.object.id,
+                "metadata": None if changes.metadata is None else Jsonb(own_metadata(changes.metadata)),
+                "mimetype": changes.mimetype,
+                "encoding": None if changes.encoding is None else changes.encoding.value,
+                "completion": changes.completion,
+            },
+        )
+
+    @contextmanager
+    def _kept(self, value: Received | None, written: Multirange[int] | None = None) -> Iterator[Parts]:
+        """The columns of a value that is on the disk; unless the block ends well its file goes again."""
+        parts: Parts = {"value": None, "value_file": None, "size_bytes": 0, "written": written}
+        if value is None:
+            yield parts
+            return
+        parts["size_bytes"] = value.size_bytes
+        inline = value.inline
+        if inline is not None:
+            yield {**parts, "value": inline}
+            return
+        file = self._values.keep(value)
+        try:
+            yield {**parts, "value_file": file}
+        except CloudError:
+            # Whatever else happens may have happened after the commit: the sweep decides.
+            self._values.remove(file)
+            raise
+
+    def _drop(self, file: UUID | None) -> None:
+        """Removes a value's file if no row points to it any more."""
+        if file is None:
+            return
+        with self._read() as connection:
+            row = connection.execute(query("objects.sharers"), {"file": file}).fetchone()
+        if row is not None and row[0] == 0:
+            self._values.remove(file)
+
+
+def object_from_row(row: Sequence[Any]) -> StoredObject:
+    return StoredObject(
+        id=row[0], parent_id=row[1], name=row[2], kind=ObjectKind(row[3]), owner=row[4], metadata=row[5],
+        mimetype=row[6] or "", encoding=Encoding(row[7] or "utf-8"), completion=row[8], target=row[9],
+        size_bytes=row[10], contiguous_bytes=row[11], created_at=row[12], modified_at=row[13], modifications=row[14],
+        value=row[15], value_file=row[16], first_position=row[17], next_position=row[18],
+    )  # fmt: skip
+
+
+def check_name(name: str, kind: ObjectKind) -> None:
+    if name in RESERVED_NAMES or (kind is ObjectKind.CONTAINER and name.startswith("cdmi_")):
+        raise Invalid(f"the name is {name[:80]!r}: names that start with cdmi_ are the standard's own")
+    if not name or name in (".", "..") or any(character in name for character in "/?\0"):
+        raise Invalid(f"the name is {name[:80]!r}: expected one without '/', '?' and NUL that isn't '.' or '..'")
+    if len(name.encode("utf-8", "surrogatepass")) > NAME_MAX_BYTES:
+        raise Invalid(f"the name has {len(name)} characters: expected at most {NAME_MAX_BYTES} bytes")
+
+
+def check_metadata(metadata: Metadata) -> None:
+    if metadata.get("cdmi_acl") is not None:
+        acls.parse_acl(metadata["cdmi_acl"])
+    retention.check_metadata(metadata)
+
+
+def own_metadata(metadata: Metadata) -> Metadata:
+    """Without a list that was only inherited when it was read."""
+    given = metadata.get("cdmi_acl")
+    if "cdmi_acl" in metadata and (given is None or acls.is_inherited(acls.parse_acl(given))):
+        return {name: value for name, value in metadata.items() if name != "cdmi_acl"}
+    return metadata
+
+
+def multirange(*ranges: tuple[int, int]) -> Multirange[int]:
+    """Of half-open ranges."""
+    return Multirange([Range(start, end) for start, end in ranges if end > start])

@@ -1,0 +1,150 @@
+"""The door to values: reading them, and writing parts of them so that readers see the old or the new."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+from uuid import UUID
+
+from psycopg.types.multirange import Multirange
+
+from backends.cloud.objects import ObjectDoor, multirange
+from backends.errors import Conflict, Invalid
+from backends.objects import COMPLETE, PROCESSING, Address, Found, NewObject, ObjectChanges
+from backends.store.database import Connection, Database, query
+from backends.values import INLINE_MAX_BYTES, Received, Values, copy_into, write_at
+
+OBJECT_MAX_BYTES = 2**43
+GAPS_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes for a place in a value."""
+
+    offset: int
+    data: Received
+
+
+class ValueDoor(ObjectDoor):
+    """A value that is Complete never changes in its file: whatever writes makes another."""
+
+    def receive_value(self) -> Received:
+        """Something to write a value into; to be closed in any case."""
+        return self._values.receive()
+
+    def open_value(self, address: Address) -> tuple[Found, bytes | BinaryIO]:
+        """The object and its value, which belong together. `Conflict` while it is not Complete."""
+        while True:
+            found = self.find_object(address, valued=True)
+            stored = found.object
+            if stored.completion != COMPLETE:
+                return found, b""
+            if stored.value_file is None:
+                return found, stored.value or b""
+            # A writer may have put another in its place since the row was read; then the row says which.
+            with contextlib.suppress(FileNotFoundError):
+                return found, self._values.open(stored.value_file)
+            if self.find_object(address).object.value_file == stored.value_file:
+                raise Conflict("the value's file is missing in the gateway's folder of values")
+
+    def write_value_ranges(self, found: Found, pieces: Sequence[Piece], changes: ObjectChanges) -> None:
+        """Puts the pieces into the value, which grows as needed; what nobody wrote reads as zeros."""
+        for piece in pieces:
+            if piece.offset + piece.data.size_bytes > OBJECT_MAX_BYTES:
+                raise Invalid(f"the value would have more than {OBJECT_MAX_BYTES} bytes")
+        # `new` is closed after the commit: until then its lock keeps the sweep away.
+        with self._values.receive() as new, self._change() as connection:
+            found = self._changeable(connection, found, changes, valued=True)
+            old = found.object
+            in_place = old.completion == PROCESSING and self._is_only(connection, old.value_file)
+            size_bytes = max([old.size_bytes, *(piece.offset + piece.data.size_bytes for piece in pieces)])
+            written = self._written(connection, found, pieces, size_bytes)
+            self._write_changes(connection, found, changes)
+            if in_place and old.value_file is not None:
+                self._write_in_place(old.value_file, pieces)
+                parts = {"value": None, "value_file": old.value_file, "size_bytes": size_bytes, "written": written}
+                connection.execute(query("objects.set_value"), {"id": old.id, **parts})
+                return
+            self._compose(found, pieces, new, size_bytes)
+            with self._kept(new, written) as parts:
+                connection.execute(query("objects.set_value"), {"id": old.id, **parts})
+        self._drop(old.value_file)
+
+    def create_with_range(self, address: Address, new: NewObject, piece: Piece) -> Found:
+        """A new object of which nothing is written but a part."""
+        end = piece.offset + piece.data.size_bytes
+        if end > OBJECT_MAX_BYTES:
+            raise Invalid(f"the value would have more than {OBJECT_MAX_BYTES} bytes")
+        with self._values.receive() as whole:
+            if end <= INLINE_MAX_BYTES:
+                whole.write(b"\0" * piece.offset + (piece.data.inline or b""))
+            else:
+                write_at(whole, piece.offset, piece.data)
+            written = multirange((piece.offset, end)) if piece.offset else None
+            return self.create_object(address, new, whole, written)
+
+    def _compose(self, found: Found, pieces: Sequence[Piece], new: Received, size_bytes: int) -> None:
+        """The old value with the pieces in it."""
+        stored = found.object
+        if size_bytes <= INLINE_MAX_BYTES and stored.value_file is None:
+            value = bytearray(self._inline_value(found)).ljust(size_bytes, b"\0")
+            for piece in pieces:
+                data = piece.data.inline or b""
+                value[piece.offset : piece.offset + len(data)] = data
+            new.write(bytes(value))
+            return
+        if stored.value_file is None:
+            new.write(self._inline_value(found))
+        else:
+            with self._values.open(stored.value_file) as old:
+                copy_into(old, new)
+        for piece in pieces:
+            write_at(new, piece.offset, piece.data)
+
+    def _inline_value(self, found: Found) -> bytes:
+        return self._find(Address(start=found.object.id), valued=True).object.value or b""
+
+    def _write_in_place(self, file: UUID, pieces: Sequence[Piece]) -> None:
+        """Nobody is shown the value of an object that is Processing, so no reader sees this half-done."""
+        with self._values.reopen(file) as target:
+            for piece in pieces:
+                write_at(target, piece.offset, piece.data)
+            target.sync()
+
+    def _is_only(self, connection: Connection, file: UUID | None) -> bool:
+        row = connection.execute(query("objects.sharers"), {"file": file}).fetchone()
+        return file is not None and row is not None and row[0] == 1
+
+    def _written(
+        self, connection: Connection, found: Found, pieces: Sequence[Piece], size_bytes: int
+    ) -> Multirange[int] | None:
+        """Which bytes have been written now; None when there is no gap."""
+        row = connection.execute(query("objects.written"), {"id": found.object.id}).fetchone()
+        before = row[0] if row and row[0] is not None else multirange((0, found.object.size_bytes))
+        ranges = sorted(
+            [(part.lower or 0, part.upper or 0) for part in before]
+            + [(piece.offset, piece.offset + piece.data.size_bytes) for piece in pieces if piece.data.size_bytes]
+        )
+        joined: list[tuple[int, int]] = []
+        for start, end in ranges:
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+            else:
+                joined.append((start, end))
+        if len(joined) > GAPS_MAX:
+            raise Invalid(f"the value would have more than {GAPS_MAX} gaps: expected ranges that follow each other")
+        return None if joined in ([], [(0, size_bytes)]) else multirange(*joined)
+
+
+def sweep_values(database: Database, values: Values) -> int:
+    """Removes what crashes have left; returns how many files."""
+    with database.connection() as connection:
+
+        def is_used(value: UUID) -> bool:
+            row = connection.execute(query("objects.sharers"), {"file": value}).fetchone()
+            return row is None or row[0] > 0
+
+        return values.sweep(is_used)

@@ -1,0 +1,138 @@
+"""What is stored through CDMI, as frozen rows: containers, data objects, queues and references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from backends.acl import AceMask, Acl
+from backends.errors import CloudError
+
+COMPLETE = "Complete"
+PROCESSING = "Processing"
+SNAPSHOTS = "cdmi_snapshots"
+"""The child of a container that holds its snapshots."""
+RESERVED_NAMES = frozenset({"cdmi_objectid", "cdmi_domains", "cdmi_capabilities", SNAPSHOTS, "cdmi_versions"})
+NAME_MAX_BYTES = 1024
+
+Metadata = Mapping[str, Any]
+"""User and data system metadata, as JSON."""
+
+
+class ObjectKind(StrEnum):
+    CONTAINER = "container"
+    DATAOBJECT = "dataobject"
+    QUEUE = "queue"
+    REFERENCE = "reference"
+
+
+class Encoding(StrEnum):
+    """How a value travels in JSON; it is stored as it is."""
+
+    UTF_8 = "utf-8"
+    BASE64 = "base64"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something is: names from the project's root, or from the object that `start` is."""
+
+    names: tuple[str, ...] = ()
+    start: UUID | None = None
+
+    def child(self, name: str) -> Address:
+        return Address((*self.names, name), self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    id: UUID
+    parent_id: UUID | None
+    name: str | None
+    """None: the root, or something that is reached by its ID only."""
+    kind: ObjectKind
+    owner: str
+    metadata: Metadata
+    mimetype: str
+    encoding: Encoding
+    completion: str
+    """`Complete`, `Processing` or `Error…`."""
+    target: str | None
+    """Of a reference: where it points."""
+    size_bytes: int
+    contiguous_bytes: int
+    """Up to the first gap that nobody has written."""
+    created_at: datetime
+    modified_at: datetime
+    modifications: int
+    value: bytes | None = field(default=None, repr=False)
+    """If it was asked for and stands in the row."""
+    value_file: UUID | None = None
+    first_position: int = 0
+    """Of a queue: the number of its oldest value."""
+    next_position: int = 0
+    """Of a queue: the number that the next value gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object, the way to it, and what the caller may do with it."""
+
+    object: StoredObject
+    names: tuple[str, ...] | None
+    """From the root down; None when only its ID leads to it."""
+    parent_id: UUID | None
+    acl: Acl
+    rights: AceMask
+    parent_rights: AceMask
+    ancestors: tuple[StoredObject, ...] = ()
+
+    @property
+    def address(self) -> Address:
+        return Address(start=self.object.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    name: str
+    kind: ObjectKind
+    size_bytes: int
+    modified_at: datetime
+    mimetype: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    kind: ObjectKind
+    metadata: Metadata = field(default_factory=dict)
+    mimetype: str = "text/plain"
+    encoding: Encoding = Encoding.UTF_8
+    completion: str = COMPLETE
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChanges:
+    """None: as it was."""
+
+    metadata: Metadata | None = None
+    mimetype: str | None = None
+    encoding: Encoding | None = None
+    completion: str = COMPLETE
+
+
+NO_CHANGES = ObjectChanges()
+
+
+class Referred(CloudError):
+    """The way leads through a reference: go on at `target`, with `rest` after it."""
+
+    def __init__(self, target: str, rest: tuple[str, ...]) -> None:
+        super().__init__(f"a reference leads to {target}")
+        self.target = target
+        self.rest = rest

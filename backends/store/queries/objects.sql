@@ -1,0 +1,82 @@
+-- Stored objects. A way is an object with everything above it, the root first.
+
+-- name: ensure_root
+INSERT INTO stored_object (id, project_id, kind, owner) VALUES (%(project)s, %(project)s, 'container', '')
+ON CONFLICT DO NOTHING
+
+-- name: way
+WITH RECURSIVE up (id, parent_id, depth) AS (
+    SELECT o.id, o.parent_id, 0 FROM stored_object o WHERE o.id = %(start)s AND o.project_id = %(project)s
+    UNION ALL
+    SELECT o.id, o.parent_id, up.depth - 1 FROM up JOIN stored_object o ON o.id = up.parent_id
+), down (id, depth) AS (
+    SELECT up.id, 0 FROM up WHERE up.depth = 0
+    UNION ALL
+    SELECT o.id, down.depth + 1
+    FROM down JOIN stored_object o ON o.parent_id = down.id AND o.name = (%(names)s::text[])[down.depth + 1]
+), way (id, depth) AS (
+    SELECT up.id, up.depth FROM up UNION SELECT down.id, down.depth FROM down
+)
+SELECT o.id, o.parent_id, o.name, o.kind, o.owner, o.metadata, o.mimetype, o.encoding, o.completion, o.target,
+    o.size_bytes,
+    CASE WHEN o.written IS NULL THEN o.size_bytes
+        ELSE coalesce((SELECT upper(r) FROM unnest(o.written) r WHERE lower(r) = 0), 0) END,
+    o.created_at, o.modified_at, o.modifications,
+    CASE WHEN way.depth = cardinality(%(names)s::text[]) AND %(valued)s THEN o.value END,
+    o.value_file,
+    CASE WHEN o.kind = 'queue' THEN coalesce(
+        (SELECT min(q.position) FROM queue_value q WHERE q.queue_id = o.id), o.next_position) ELSE 0 END,
+    o.next_position, way.depth
+FROM way JOIN stored_object o ON o.id = way.id
+ORDER BY way.depth
+
+-- name: lock
+SELECT o.id FROM stored_object o WHERE o.id = %(id)s FOR UPDATE
+
+-- name: children
+SELECT o.name, o.kind, o.size_bytes, o.modified_at, o.mimetype FROM stored_object o
+WHERE o.parent_id = %(parent)s AND o.name <> 'cdmi_snapshots'
+ORDER BY o.name LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: count_children
+SELECT count(*) FROM stored_object o WHERE o.parent_id = %(parent)s AND o.name <> 'cdmi_snapshots'
+
+-- name: insert
+INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner, metadata, mimetype, encoding, completion,
+    target, value, value_file, size_bytes, written)
+VALUES (%(id)s, %(project)s, %(parent)s, %(name)s, %(kind)s, %(owner)s, %(metadata)s, %(mimetype)s, %(encoding)s,
+    %(completion)s, %(target)s, %(value)s, %(value_file)s, %(size_bytes)s, %(written)s)
+
+-- name: change
+UPDATE stored_object SET metadata = coalesce(%(metadata)s, metadata), mimetype = coalesce(%(mimetype)s, mimetype),
+    encoding = coalesce(%(encoding)s, encoding), completion = %(completion)s,
+    modified_at = clock_timestamp(), modifications = modifications + 1
+WHERE id = %(id)s
+
+-- name: set_value
+UPDATE stored_object SET value = %(value)s, value_file = %(value_file)s, size_bytes = %(size_bytes)s,
+    written = %(written)s
+WHERE id = %(id)s
+
+-- name: written
+SELECT o.written FROM stored_object o WHERE o.id = %(id)s
+
+-- name: sharers
+SELECT count(*) FROM stored_object o WHERE o.value_file = %(file)s
+
+-- name: below
+WITH RECURSIVE tree (id) AS (
+    SELECT %(id)s::uuid
+    UNION ALL
+    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id
+)
+SELECT o.id, o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
+WHERE o.metadata ?| ARRAY['cdmi_acl', 'cdmi_hold_id', 'cdmi_retention_period'] AND o.id <> %(id)s
+
+-- name: delete
+WITH RECURSIVE tree (id) AS (
+    SELECT %(id)s::uuid
+    UNION ALL
+    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id
+)
+DELETE FROM stored_object WHERE id IN (SELECT tree.id FROM tree) RETURNING value_file

@@ -1,0 +1,229 @@
+"""Puts the CDMI front-end into a Falcon application: from a request to the resource and the operation it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from backends.errors import Conflict, Invalid, NotFound
+from backends.objects import Found, ObjectKind, Referred
+from cdmi_server import container, dataobject, objectid, plain
+from cdmi_server.call import Call
+from cdmi_server.capabilities import Capabilities
+from cdmi_server.errors import answer_error
+from cdmi_server.negotiation import (
+    ROOTS,
+    Profile,
+    answer_profile,
+    check_content_type,
+    media_type,
+    request_profile,
+)
+from cdmi_server.paths import escaped, parse_place, split_root
+from cdmi_server.site import Site
+from renderers.cdmi.representation import CONTAINER, DATAOBJECT, CdmiError, Version
+
+CLAIMS = (*dataobject.CLAIMS, *container.CLAIMS, *objectid.CLAIMS)
+ROOT_PATTERN = r"/cdmi/"
+METHODS = "GET, HEAD, PUT, PATCH, POST, DELETE"
+
+
+def add_cdmi(app: falcon.App[Any, Any], site: Site) -> None:
+    """Serve CDMI below /cdmi/. `req.context.cloud` must hold the caller's `backends.cloud.Cloud`."""
+    app.add_sink(Tree(site).sink, ROOT_PATTERN)
+
+
+class Tree:
+    """Every path below the root."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._capabilities = Capabilities(site, CLAIMS)
+
+    def sink(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
+        """Falcon calls it by these names."""
+        request, response = req, resp
+        try:
+            self._answer(request, response)
+        except falcon.HTTPStatus as status:
+            response.status = status.status
+            response.set_headers(status.headers or {})
+        except Exception as error:  # noqa: BLE001 - the one place where all errors become answers
+            answer_error(request, response, error)
+
+    def _answer(self, request: falcon.Request, response: falcon.Response) -> None:
+        version, rest = split_root(_path(request))
+        call = Call(request, response, self._site, version, parse_place(rest, self._site.enterprise_number))
+        place = call.place
+        response.set_header("Vary", "Accept")
+        if place.capabilities is not None:
+            self._capabilities.answer(call, place.capabilities)
+        elif place.address.start is not None and self._capabilities.is_identity(place.address.start):
+            self._capabilities.answer(call, place.address.names, place.address.start)
+        elif place.is_pool:
+            objectid.answer(call)
+        else:
+            try:
+                _operate(call)
+            except Referred as referred:
+                _redirect(call, referred)
+
+
+def _path(request: falcon.Request) -> str:
+    try:
+        return str(request.env["PATH_INFO"]).encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        raise CdmiError("the path is no UTF-8") from None
+
+
+def _operate(call: Call) -> None:
+    match call.request.method:
+        case "GET" | "HEAD":
+            _read(call)
+        case "PUT":
+            _put(call)
+        case "PATCH" if call.version is Version.V2:
+            _patch(call)
+        case "POST":
+            _post(call)
+        case "DELETE":
+            _delete(call)
+        case "OPTIONS":
+            call.response.set_header("Allow", METHODS)
+            call.response.status = falcon.HTTP_204
+        case method:
+            raise falcon.HTTPMethodNotAllowed([METHODS], description=f"{method[:20]} means nothing here.")
+
+
+def _read(call: Call) -> None:
+    is_cdmi = answer_profile(call.request, call.version) is Profile.CDMI
+    if is_cdmi:
+        call.check_version()
+    found = call.cloud.find_object(call.place.address)
+    _check_slash(call, found)
+    match found.object.kind, is_cdmi:
+        case ObjectKind.CONTAINER, True:
+            container.read(call, found)
+        case ObjectKind.CONTAINER, False:
+            plain.list_container(call, found)
+        case ObjectKind.DATAOBJECT, True:
+            dataobject.read(call)
+        case ObjectKind.DATAOBJECT, False:
+            plain.read_value(call)
+        case _:
+            raise Invalid("queues are read by CDMI only: expected Accept: application/cdmi-queue")
+
+
+def _put(call: Call) -> None:
+    existing = _existing(call)
+    if request_profile(call.request, call.version) is Profile.HTTP:
+        if call.place.slash:
+            _refuse_other_kind(existing, ObjectKind.CONTAINER)
+            plain.make_container(call, existing)
+        else:
+            if existing is not None and existing.object.kind is ObjectKind.CONTAINER:
+                raise Conflict(f"{existing.object.name!r} is a container: its URI ends in '/'")
+            plain.write_value(call, existing)
+        return
+    call.check_version()
+    given = media_type(call.request.env.get("CONTENT_TYPE", ""))
+    wanted = given or (CONTAINER if call.place.slash else DATAOBJECT)
+    if call.place.slash != (wanted == CONTAINER) and not (existing and call.place.address.start):
+        raise Invalid(f"the body is {wanted}, and the URI {'ends' if call.place.slash else 'does not end'} in '/'")
+    if existing is not None:
+        _update(call, existing, wanted)
+    elif wanted == CONTAINER:
+        check_content_type(call.request, CONTAINER)
+        container.create(call, call.place.address, call.read_object())
+    elif wanted == DATAOBJECT:
+        check_content_type(call.request, DATAOBJECT)
+        dataobject.create(call, call.place.address, call.read_object())
+    else:
+        raise Invalid(f"Content-Type is {given[:100]!r}, of which nothing can be made here")
+
+
+def _update(call: Call, existing: Found, wanted: str) -> None:
+    whole = call.version is Version.V2 and call.request.method == "PUT"
+    match existing.object.kind, wanted:
+        case ObjectKind.CONTAINER, str() as given if given == CONTAINER:
+            change = container.replace if whole else container.update
+        case ObjectKind.DATAOBJECT, str() as given if given == DATAOBJECT:
+            change = dataobject.replace if whole else dataobject.update
+        case kind, _:
+            raise Invalid(f"the body is {wanted[:60]!r}, but at this URI is a {kind}")
+    change(call, existing, call.read_object())
+
+
+def _patch(call: Call) -> None:
+    existing = call.cloud.find_object(call.place.address)
+    if request_profile(call.request, call.version) is Profile.HTTP:
+        if call.request.get_header("Content-Range") is None:
+            raise Invalid("PATCH of a value needs Content-Range: expected one such as bytes 0-99/*")
+        plain.write_value(call, existing)
+    else:
+        _update(call, existing, media_type(call.request.env.get("CONTENT_TYPE", "")))
+
+
+def _post(call: Call) -> None:
+    found = call.cloud.find_object(call.place.address)
+    if found.object.kind is not ObjectKind.CONTAINER:
+        raise Invalid(f"POST goes to containers and queues, and this is a {found.object.kind}")
+    _check_slash(call, found)
+    if request_profile(call.request, call.version) is Profile.HTTP:
+        plain.post_value(call, found)
+        return
+    call.check_version()
+    check_content_type(call.request, DATAOBJECT)
+    dataobject.create(call, container.new_address(found), call.read_object())
+
+
+def _delete(call: Call) -> None:
+    if call.selection:
+        raise Invalid("only values of queues can be deleted by fields of the URI")
+    found = call.cloud.find_itself(call.place.address)
+    if found.object.kind is not ObjectKind.REFERENCE:
+        _check_slash(call, found)
+    call.cloud.delete_object(found)
+    call.response.status = falcon.HTTP_204
+
+
+def _existing(call: Call) -> Found | None:
+    try:
+        return call.cloud.find_object(call.place.address)
+    except NotFound:
+        if call.place.address.start is not None and not call.place.address.names:
+            raise
+        return None
+
+
+def _check_slash(call: Call, found: Found) -> None:
+    """301 to the container's own URI; by ID both forms are taken, since clients use both."""
+    if found.object.kind is ObjectKind.CONTAINER:
+        if not call.place.slash and not (call.place.address.start and not call.place.address.names):
+            raise falcon.HTTPMovedPermanently(_own_url(call) + "/")
+    elif call.place.slash:
+        raise NotFound(f"there is no container {found.object.name!r}")
+
+
+def _own_url(call: Call) -> str:
+    request = call.request
+    return request.prefix + escaped(_path(request))
+
+
+def _refuse_other_kind(existing: Found | None, kind: ObjectKind) -> None:
+    if existing is not None and existing.object.kind is not kind:
+        raise Conflict(f"there is a {existing.object.kind} of this name")
+
+
+def _redirect(call: Call, referred: Referred) -> None:
+    """302 to where the reference points (its URI may be relative to the root), with the rest of the way."""
+    target = referred.target
+    if "://" not in target:
+        root = ROOTS[call.version]
+        target = call.request.prefix + (target if target.startswith(ROOTS[Version.V1]) else root + target.lstrip("/"))
+    if referred.rest:
+        target = target.rstrip("/") + "/" + escaped("/".join(referred.rest)) + ("/" if call.place.slash else "")
+    query = call.request.query_string
+    call.response.status = falcon.HTTP_302
+    call.response.set_header("Location", target + (f"?{query}" if query else ""))

@@ -1,0 +1,80 @@
+"""What bodies of creations and updates may say, and where a value comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from backends.errors import Invalid
+from backends.objects import Encoding
+from cdmi_server.call import Call
+from renderers.cdmi.json import decode_base64
+from renderers.cdmi.representation import CdmiError, Version
+
+SOURCES = ("value", "copy", "move", "reference", "serialize", "deserialize", "deserializevalue")
+"""At most one of them makes an object."""
+MIMETYPE_MAX_CHARACTERS = 255
+
+
+def one_source(body: Mapping[str, Any], supported: tuple[str, ...]) -> str | None:
+    """Which of the sources the body names; 400 for two, or for one that doesn't apply."""
+    named = [name for name in SOURCES if name in body]
+    if len(named) > 1:
+        raise Invalid(f"the body has {' and '.join(named)}: expected one of them at most")
+    if named and named[0] not in supported:
+        raise Invalid(f"the body has {named[0]!r}, which doesn't apply here: expected {', '.join(supported) or 'none'}")
+    return named[0] if named else None
+
+
+def check_fields(body: Mapping[str, Any], known: frozenset[str]) -> None:
+    """400 for a field that the standard has and this place hasn't; others are passed over."""
+    for name in ("domainURI", "exports", "snapshot"):
+        if name in body and name not in known:
+            raise Invalid(f"the body has {name!r}, which isn't supported here")
+
+
+def mimetype_of(body: Mapping[str, Any]) -> str | None:
+    value = body.get("mimetype")
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise Invalid(f"mimetype is {str(value)[:60]!r}: expected a text such as text/plain")
+    return check_mimetype(value)
+
+
+def check_mimetype(value: str) -> str:
+    """In lower case, as it is stored."""
+    if not 0 < len(value) <= MIMETYPE_MAX_CHARACTERS or not value.isprintable() or not value.isascii():
+        raise Invalid(f"the MIME type is {value[:60]!r}: expected one such as text/plain")
+    return value.lower()
+
+
+def encoding_of(call: Call, body: Mapping[str, Any]) -> Encoding | None:
+    value = body.get("valuetransferencoding")
+    if value is None:
+        return None
+    known = [encoding for encoding in Encoding if call.version is Version.V2 or encoding is not Encoding.JSON]
+    if value not in known:
+        raise Invalid(f"valuetransferencoding is {str(value)[:60]!r}: expected {', '.join(known)}")
+    return Encoding(value)
+
+
+def value_of(body: Mapping[str, Any], encoding: Encoding) -> bytes:
+    """The bytes of the value field."""
+    value = body.get("value", {} if encoding is Encoding.JSON else "")
+    if encoding is Encoding.JSON:
+        if not isinstance(value, dict):
+            raise Invalid("the value must be a JSON object, for valuetransferencoding is json")
+        return orjson.dumps(value)
+    if not isinstance(value, str):
+        raise Invalid(f"the value must be a JSON string, for valuetransferencoding is {encoding}")
+    return decode_base64(value) if encoding is Encoding.BASE64 else value.encode("utf-8")
+
+
+def field_text(body: Mapping[str, Any], name: str) -> str:
+    value = body[name]
+    if not isinstance(value, str) or not value:
+        raise CdmiError(f"{name} must be a text")
+    return value

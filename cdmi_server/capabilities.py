@@ -1,0 +1,125 @@
+"""The capability tree. Every claim is made by the module that does what is claimed; here they are only gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import falcon
+
+from backends.errors import Invalid, NotFound
+from backends.objects import ObjectKind
+from cdmi_server.call import Call
+from cdmi_server.metadata import DATA_ITEMS, STORAGE_ITEMS
+from cdmi_server.negotiation import ROOTS, Profile, answer_profile, check_acceptable
+from cdmi_server.paths import CAPABILITIES, escaped
+from cdmi_server.site import Site
+from renderers.cdmi import ranges
+from renderers.cdmi.objectid import encode
+from renderers.cdmi.representation import CAPABILITY, Version
+
+SYSTEM = ""
+"""The root of the tree: capabilities of the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A capability that a module honours, and the nodes where it shows: SYSTEM, `container`, `dataobject`, `queue`."""
+
+    name: str
+    nodes: tuple[str, ...]
+    value: str = "true"
+
+
+def claims(node: str, *names: str) -> tuple[Claim, ...]:
+    return tuple(Claim(name, (node,)) for name in names)
+
+
+class Capabilities:
+    """All claims, by node. Static."""
+
+    def __init__(self, site: Site, made: Iterable[Claim]) -> None:
+        self._site = site
+        self.nodes: dict[str, dict[str, str]] = {SYSTEM: {}}
+        for kind in ObjectKind:
+            if kind is not ObjectKind.REFERENCE:
+                self.nodes[kind.value] = {}
+        for claim in (*made, *_limits(site), *_of_metadata()):
+            for node in claim.nodes:
+                self.nodes[node][claim.name] = claim.value
+        self.nodes = {node: found for node, found in self.nodes.items() if found}
+        self._identities = {uuid5(NAMESPACE_URL, f"altostratus:{CAPABILITIES}/{node}"): node for node in self.nodes}
+
+    def is_identity(self, identity: UUID) -> bool:
+        return identity in self._identities
+
+    def identity(self, node: str) -> str:
+        found = next(identity for identity, name in self._identities.items() if name == node)
+        return encode(found, self._site.enterprise_number)
+
+    def node_at(self, names: tuple[str, ...], start: UUID | None) -> str:
+        first = self._identities[start] if start is not None else SYSTEM
+        path = (*((first,) if first else ()), *names)
+        if len(path) > 1 or (path and path[0] not in self.nodes):
+            raise NotFound(f"there are no capabilities {'/'.join(path)[:100]!r}")
+        return path[0] if path else SYSTEM
+
+    def answer(self, call: Call, names: tuple[str, ...], start: UUID | None = None) -> None:
+        if call.request.method not in ("GET", "HEAD"):
+            raise Invalid("capabilities can't be changed")
+        node = self.node_at(names, start)
+        if not call.place.slash and start is None:
+            path = ROOTS[call.version] + "/".join((CAPABILITIES, *names)) + "/"
+            raise falcon.HTTPMovedPermanently(call.request.prefix + escaped(path))
+        is_cdmi = answer_profile(call.request, call.version) is Profile.CDMI
+        if is_cdmi:
+            call.check_version()
+        check_acceptable(call.request, CAPABILITY)
+        call.answer_json(CAPABILITY, self._selected(call, node))
+
+    def _selected(self, call: Call, node: str) -> Mapping[str, object]:
+        fields = self._fields(call, node)
+        asked = call.selection.range_of("children")
+        children = fields["children"]
+        if asked is not None and isinstance(children, list):
+            part = asked.within(len(children))
+            fields["childrenrange"] = str(part) if part else ""
+            fields["children"] = children[part.first : part.last + 1] if part else []
+        return {name: value for name, value in fields.items() if name in call.selection}
+
+    def _fields(self, call: Call, node: str) -> dict[str, object]:
+        root = ROOTS[call.version]
+        project_root = encode(call.cloud.caller.project_id, self._site.enterprise_number)
+        children = [] if node else [f"{name}/" for name in self.nodes if name]
+        return {
+            "objectType": CAPABILITY,
+            "objectID": self.identity(node),
+            "objectName": f"{node}/" if node else f"{CAPABILITIES}/",
+            "parentURI": f"{root}{CAPABILITIES}/" if node else root,
+            "parentID": self.identity(SYSTEM) if node else project_root,
+            "capabilities": self.nodes[node],
+            "childrenrange": ranges.whole(len(children)),
+            "children": children,
+        }
+
+
+def uri_of_capabilities(version: Version, kind: ObjectKind) -> str:
+    return f"{ROOTS[version]}{CAPABILITIES}/{kind}/"
+
+
+def _limits(site: Site) -> tuple[Claim, ...]:
+    """What `metadata.new_metadata` enforces."""
+    return (
+        Claim("cdmi_metadata_maxitems", (SYSTEM,), str(site.metadata_maxitems)),
+        Claim("cdmi_metadata_maxsize", (SYSTEM,), str(site.metadata_maxsize_bytes)),
+        Claim("cdmi_metadata_maxtotalsize", (SYSTEM,), str(site.metadata_maxtotalsize_bytes)),
+    )
+
+
+def _of_metadata() -> Iterable[Claim]:
+    for item in STORAGE_ITEMS:
+        if item.capability is not None:
+            yield Claim(item.capability, tuple(sorted(item.kinds)))
+    for data_item in DATA_ITEMS:
+        yield Claim(data_item.capability, tuple(sorted(data_item.kinds)), data_item.claim)

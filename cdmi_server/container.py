@@ -1,0 +1,93 @@
+"""Containers by CDMI (1.1.1 §9): create, read, update, delete, and POST of new objects."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import falcon
+
+from backends.acl import AceMask
+from backends.objects import Address, Child, Found, NewObject, ObjectChanges, ObjectKind
+from cdmi_server import bodies
+from cdmi_server.call import Call
+from cdmi_server.capabilities import claims
+from cdmi_server.dataobject import create_reference
+from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.negotiation import check_acceptable
+from cdmi_server.paths import MARKS, escaped
+from cdmi_server.views import common_fields, metadata_field, path_of, select
+from renderers.cdmi import ranges
+from renderers.cdmi.representation import CONTAINER
+
+CLAIMS = (
+    *claims("container", "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata"),
+    *claims("container", "cdmi_modify_metadata", "cdmi_create_container", "cdmi_delete_container"),
+)
+
+
+def create(call: Call, address: Address, body: dict[str, Any]) -> None:
+    bodies.check_fields(body, frozenset())
+    source = bodies.one_source(body, ("reference",))
+    if source == "reference":
+        create_reference(call, address, body)
+        return
+    new = NewObject(ObjectKind.CONTAINER, new_metadata(call.site, body.get("metadata", {})))
+    answer_created(call, call.cloud.create_object(address, new))
+
+
+def answer_created(call: Call, made: Found) -> None:
+    call.response.set_header("Location", call.request.prefix + escaped(path_of(call, made)))
+    fields = common_fields(call, made)
+    fields["metadata"] = metadata_field(call, made)
+    fields |= children_fields(call, made)
+    call.answer_json(CONTAINER, fields, status=falcon.HTTP_201)
+
+
+def read(call: Call, found: Found) -> None:
+    check_acceptable(call.request, CONTAINER)
+    fields = common_fields(call, found)
+    fields["metadata"] = metadata_field(call, found)
+    wants_children = "children" in call.selection or "childrenrange" in call.selection
+    if wants_children and found.rights & AceMask.LIST_CONTAINER:
+        fields |= children_fields(call, found)
+    elif wants_children and call.selection and not set(fields) & {field.name for field in call.selection}:
+        call.cloud.require(found, AceMask.LIST_CONTAINER)
+    call.answer_json(CONTAINER, select(call, found, fields))
+
+
+def children_fields(call: Call, found: Found) -> dict[str, Any]:
+    """All the children or a range of them, by name; `childrenrange` says which."""
+    asked = call.selection.range_of("children")
+    if asked is None:
+        children = [marked(child) for child in call.cloud.children(found)]
+        return {"childrenrange": ranges.whole(len(children)), "children": children}
+    children = [marked(child) for child in call.cloud.children(found, asked.first, asked.count)]
+    shown = f"{asked.first}-{asked.first + len(children) - 1}" if children else ""
+    return {"childrenrange": shown, "children": children}
+
+
+def marked(child: Child) -> str:
+    return child.name + MARKS.get(child.kind, "")
+
+
+def update(call: Call, found: Found, body: dict[str, Any]) -> None:
+    bodies.check_fields(body, frozenset())
+    bodies.one_source(body, ())
+    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
+    if metadata is not None:
+        call.cloud.change_object(found, ObjectChanges(metadata))
+    call.response.status = falcon.HTTP_204
+
+
+def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
+    """PUT of 2.0 where there is a container: its metadata is as the body says; its children stay."""
+    bodies.check_fields(body, frozenset())
+    bodies.one_source(body, ())
+    call.cloud.change_object(found, ObjectChanges(new_metadata(call.site, body.get("metadata", {}))))
+    answer_created(call, call.cloud.find_object(found.address))
+
+
+def new_address(container: Found) -> Address:
+    """Of what is POSTed: a name that nobody else has taken or will."""
+    return container.address.child(uuid4().hex)

@@ -1,0 +1,227 @@
+"""Data objects by CDMI (1.1.1 §8): create, read, update, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import falcon
+
+from backends.acl import AceMask
+from backends.cloud.values import Piece
+from backends.errors import Invalid, NotAllowed
+from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from cdmi_server import bodies
+from cdmi_server.call import CHUNK_BYTES, Call
+from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.negotiation import check_acceptable
+from cdmi_server.paths import check_url, escaped, parse_uri
+from cdmi_server.views import common_fields, metadata_field, path_of, select
+from renderers.cdmi import json, ranges
+from renderers.cdmi.ranges import ByteRange
+from renderers.cdmi.representation import DATAOBJECT, Version
+
+CLAIMS = (
+    *claims(SYSTEM, "cdmi_dataobjects", "cdmi_post_dataobject_by_ID"),
+    *claims("container", "cdmi_create_dataobject", "cdmi_post_dataobject", "cdmi_create_reference"),
+    *claims(SYSTEM, "cdmi_references"),
+    *claims("dataobject", "cdmi_read_value", "cdmi_read_value_range", "cdmi_read_metadata"),
+    *claims("dataobject", "cdmi_modify_value", "cdmi_modify_value_range", "cdmi_modify_metadata"),
+    *claims("dataobject", "cdmi_delete_dataobject"),
+)
+
+
+def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
+    """PUT of a name or POST to a container; `address` None is POST to /cdmi_objectid/."""
+    bodies.check_fields(body, frozenset())
+    source = bodies.one_source(body, ("value", "reference"))
+    if source == "reference":
+        create_reference(call, address, body)
+        return
+    encoding = bodies.encoding_of(call, body) or Encoding.UTF_8
+    new = NewObject(
+        ObjectKind.DATAOBJECT,
+        new_metadata(call.site, body.get("metadata", {})),
+        bodies.mimetype_of(body) or "text/plain",
+        encoding,
+        call.completion,
+    )
+    value = bodies.value_of(body, encoding)
+    asked = call.selection.range_of("value")
+    if asked is not None and asked.first:
+        raise Invalid("a new value can't start in the middle: write the range after the object is made")
+    with call.cloud.receive_value() as received:
+        received.write(value)
+        made = call.cloud.create_object(address, new, received)
+    answer_created(call, made)
+
+
+def create_reference(call: Call, address: Address | None, body: dict[str, Any]) -> None:
+    """Nothing but the URI may be said, and it never changes."""
+    if set(body) != {"reference"}:
+        raise Invalid(f"a reference has no other fields, but the body has {', '.join(sorted(body))[:200]}")
+    target = bodies.field_text(body, "reference")
+    if len(target) > 4096 or not target.isprintable():
+        raise Invalid("the reference must be a URI of at most 4096 characters")
+    if target.startswith(("http://", "https://")):
+        check_url(target, "reference")
+    else:
+        parse_uri(target, call.request.prefix, call.site.enterprise_number, "reference")
+    call.cloud.create_object(address, NewObject(ObjectKind.REFERENCE, target=target))
+    call.response.status = falcon.HTTP_201
+
+
+def answer_created(call: Call, made: Found) -> None:
+    call.response.set_header("Location", call.request.prefix + escaped(path_of(call, made)))
+    fields = common_fields(call, made)
+    fields["mimetype"] = made.object.mimetype
+    fields["metadata"] = metadata_field(call, made)
+    call.answer_json(DATAOBJECT, fields, status=falcon.HTTP_201)
+
+
+def read(call: Call) -> None:
+    """All fields or those asked for. A value in a file goes out piece by piece."""
+    selection = call.selection
+    check_acceptable(call.request, DATAOBJECT)
+    wants_value = "value" in selection
+    found, value = call.cloud.open_value(call.place.address) if wants_value else (_found(call), b"")
+    fields = common_fields(call, found)
+    fields["mimetype"] = found.object.mimetype
+    fields["metadata"] = metadata_field(call, found)
+    status = falcon.HTTP_200 if found.object.completion == COMPLETE else falcon.HTTP_202
+    readable = bool(found.rights & AceMask.READ_OBJECT)
+    if readable and status == falcon.HTTP_200:
+        fields |= _value_fields(call, found)
+    elif wants_value and not readable and {field.name for field in selection} == {"value"}:
+        raise NotAllowed("the access control list doesn't let the caller read the value")
+    chosen = select(call, found, fields)
+    if not (wants_value and readable and status == falcon.HTTP_200):
+        call.answer_json(DATAOBJECT, chosen, status=status)
+        return
+    call.begin_answer(DATAOBJECT, status)
+    asked = selection.range_of("value")
+    part = asked.within(found.object.size_bytes) if asked else _all_of(found)
+    encoded = _encoded(call, found, pieces(value, part), in_part=asked is not None)
+    body = json.render_with_value(chosen, encoded)
+    if isinstance(value, bytes):
+        call.response.data = b"".join(body)
+    else:
+        call.response.stream = body
+
+
+def _found(call: Call) -> Found:
+    return call.cloud.find_object(call.place.address)
+
+
+def _all_of(found: Found) -> ByteRange | None:
+    return ByteRange(0, found.object.size_bytes - 1) if found.object.size_bytes else None
+
+
+def _value_fields(call: Call, found: Found) -> dict[str, Any]:
+    """valuerange says what came, or up to the first gap; a part is always base64."""
+    asked = call.selection.range_of("value")
+    if asked is None:
+        encoding = found.object.encoding
+        shown = Encoding.UTF_8 if encoding is Encoding.JSON and call.version is Version.V1 else encoding
+        return {"valuerange": ranges.whole(found.object.contiguous_bytes), "valuetransferencoding": shown.value}
+    part = asked.within(found.object.size_bytes)
+    return {"valuerange": str(part) if part else "", "valuetransferencoding": Encoding.BASE64.value}
+
+
+def _encoded(call: Call, found: Found, chunks: Iterator[bytes], *, in_part: bool) -> Iterator[bytes]:
+    encoding = found.object.encoding
+    if in_part or encoding is Encoding.BASE64:
+        return json.as_base64(chunks)
+    if encoding is Encoding.JSON and call.version is Version.V2:
+        return chunks
+    return json.as_text(chunks)
+
+
+def pieces(value: bytes | BinaryIO, part: ByteRange | None) -> Iterator[bytes]:
+    """The part of the value in chunks; closes the file."""
+    if isinstance(value, bytes):
+        if part is not None:
+            yield value[part.first : part.last + 1]
+        return
+    with value:
+        if part is None:
+            return
+        value.seek(part.first)
+        left = part.count
+        while left:
+            chunk = value.read(min(CHUNK_BYTES, left))
+            if not chunk:
+                return
+            left -= len(chunk)
+            yield chunk
+
+
+def update(call: Call, found: Found, body: dict[str, Any]) -> None:
+    """PUT in 1.x, PATCH in 2.0: what the body or the URI names."""
+    bodies.check_fields(body, frozenset())
+    source = bodies.one_source(body, ("value",))
+    encoding = bodies.encoding_of(call, body)
+    asked = call.selection.range_of("value")
+    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
+    if asked is not None:
+        _update_range(call, found, body, asked)
+        return
+    if source is None and encoding is not None and encoding is not found.object.encoding:
+        _check_encoding(call, found, encoding)
+    changes = ObjectChanges(metadata, bodies.mimetype_of(body), encoding, call.completion)
+    if source is None:
+        call.cloud.change_object(found, changes)
+    else:
+        with call.cloud.receive_value() as received:
+            received.write(bodies.value_of(body, encoding or found.object.encoding))
+            call.cloud.change_object(found, changes, received)
+    call.response.status = falcon.HTTP_204
+
+
+def _update_range(call: Call, found: Found, body: dict[str, Any], asked: ByteRange) -> None:
+    """The value is base64 then, and so is what the object holds from now on."""
+    if not isinstance(body.get("value"), str):
+        raise Invalid("the URI names a range of the value: expected the body to have a value in base64")
+    data = json.decode_base64(body["value"])
+    if len(data) != asked.count:
+        raise Invalid(f"the value has {len(data)} bytes, but the range {asked} has {asked.count}")
+    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
+    changes = ObjectChanges(metadata, bodies.mimetype_of(body), Encoding.BASE64, call.completion)
+    with call.cloud.receive_value() as received:
+        received.write(data)
+        call.cloud.write_value_ranges(found, [Piece(asked.first, received)], changes)
+    call.response.status = falcon.HTTP_204
+
+
+def _check_encoding(call: Call, found: Found, encoding: Encoding) -> None:
+    """The value that is there must be what it is said to be."""
+    if encoding is Encoding.BASE64:
+        return
+    _, value = call.cloud.open_value(found.address)
+    if not isinstance(value, bytes):
+        value.close()
+        raise Invalid(f"the value is too large to become {encoding} without being sent again")
+    try:
+        if encoding is Encoding.JSON:
+            json.parse_object(value, "the value")
+        value.decode("utf-8")
+    except ValueError:
+        raise Invalid(f"the value that is there is not {encoding}") from None
+
+
+def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
+    """PUT of 2.0 where there is something: all of it is as the body says, but for its ID."""
+    bodies.check_fields(body, frozenset())
+    bodies.one_source(body, ("value",))
+    encoding = bodies.encoding_of(call, body) or Encoding.UTF_8
+    changes = ObjectChanges(
+        new_metadata(call.site, body.get("metadata", {})),
+        bodies.mimetype_of(body) or "text/plain",
+        encoding,
+        call.completion,
+    )
+    with call.cloud.receive_value() as received:
+        received.write(bodies.value_of(body, encoding))
+        call.cloud.change_object(found, changes, received)
+    answer_created(call, call.cloud.find_object(found.address))

@@ -1,0 +1,153 @@
+"""Metadata items: those that the server tells, those that tell the server something, and the user's own.
+
+Each item is one object that knows its name, where it applies, and what it does; capabilities follow from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from backends.acl import AceMask, render_acl
+from backends.errors import Invalid
+from backends.objects import Found, Metadata, ObjectKind
+from cdmi_server.site import Site
+from renderers.cdmi.fields import Selection
+from renderers.cdmi.representation import format_time
+
+STORED = frozenset({ObjectKind.CONTAINER, ObjectKind.DATAOBJECT, ObjectKind.QUEUE})
+
+
+@dataclass(frozen=True, slots=True)
+class StorageItem:
+    """Storage system metadata: what the server knows about an object. `capability` is None where none exists."""
+
+    name: str
+    read: Callable[[Found], Any]
+    kinds: frozenset[ObjectKind] = STORED
+    right: AceMask = AceMask.READ_METADATA
+    capability: str | None = None
+
+
+STORAGE_ITEMS = (
+    StorageItem("cdmi_owner", lambda found: found.object.owner or "OWNER@"),
+    StorageItem(
+        "cdmi_size",
+        lambda found: str(found.object.size_bytes),
+        kinds=frozenset({ObjectKind.DATAOBJECT}),
+        capability="cdmi_size",
+    ),
+    StorageItem("cdmi_ctime", lambda found: format_time(found.object.created_at), capability="cdmi_ctime"),
+    StorageItem("cdmi_mtime", lambda found: format_time(found.object.modified_at), capability="cdmi_mtime"),
+    StorageItem("cdmi_mcount", lambda found: str(found.object.modifications), capability="cdmi_mcount"),
+    StorageItem("cdmi_acl", lambda found: render_acl(found.acl), right=AceMask.READ_ACL, capability="cdmi_acl"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DataItem:
+    """Data system metadata that the cloud obeys; the door does the obeying. `claim` is the capability's value."""
+
+    name: str
+    capability: str
+    kinds: frozenset[ObjectKind] = STORED
+    claim: str = "true"
+
+
+DATA_ITEMS = (
+    DataItem("cdmi_retention_id", "cdmi_data_retention"),
+    DataItem("cdmi_retention_period", "cdmi_data_retention"),
+    DataItem("cdmi_hold_id", "cdmi_data_holds"),
+)
+
+SERVERS = frozenset(
+    {item.name for item in STORAGE_ITEMS if item.name != "cdmi_acl"} | {"cdmi_atime", "cdmi_acount", "cdmi_hash"}
+)
+"""Clients send them back when they write what they have read; they are passed over."""
+NOT_OBEYED = frozenset(
+    {
+        "cdmi_data_redundancy",
+        "cdmi_immediate_redundancy",
+        "cdmi_assignedsize",
+        "cdmi_infrastructure_redundancy",
+        "cdmi_data_dispersion",
+        "cdmi_geographic_placement",
+        "cdmi_retention_autodelete",
+        "cdmi_encryption",
+        "cdmi_value_hash",
+        "cdmi_latency",
+        "cdmi_throughput",
+        "cdmi_sanitization_method",
+        "cdmi_RPO",
+        "cdmi_RTO",
+        "cdmi_authentication_methods",
+        "cdmi_versioning",
+        "cdmi_versions_count",
+        "cdmi_versions_age",
+        "cdmi_versions_size",
+        "cdmi_queue_type",
+    }
+)
+"""The standard's other data system metadata: kept, since a client may ask for it, and without a `_provided`."""
+WRITABLE = frozenset({item.name for item in DATA_ITEMS} | NOT_OBEYED | {"cdmi_acl"})
+
+
+def read_metadata(found: Found, prefixes: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """All that the caller may read, or the items whose names start so."""
+    items: dict[str, Any] = {}
+    if found.rights & AceMask.READ_METADATA:
+        items.update({name: value for name, value in found.object.metadata.items() if name != "cdmi_acl"})
+    for item in STORAGE_ITEMS:
+        if found.object.kind in item.kinds and found.rights & item.right:
+            items[item.name] = item.read(found)
+    if prefixes is None:
+        return items
+    return {name: value for name, value in items.items() if name.startswith(prefixes)}
+
+
+def new_metadata(site: Site, given: object) -> Metadata:
+    """From a body: the user's own and data system metadata, within the limits that the capabilities name."""
+    if not isinstance(given, dict):
+        raise Invalid("metadata must be a JSON object")
+    kept = {}
+    users = 0
+    total_bytes = 0
+    for name, value in given.items():
+        if name.startswith("cdmi_"):
+            if name in SERVERS or name.endswith("_provided"):
+                continue
+            if name not in WRITABLE:
+                raise Invalid(f"the metadata item is {name[:80]!r}: names that start with cdmi_ are the standard's own")
+        else:
+            users += 1
+            size_bytes = len(name.encode()) + len(orjson.dumps(value))
+            total_bytes += size_bytes
+            if size_bytes > site.metadata_maxsize_bytes:
+                raise Invalid(
+                    f"the metadata item {name[:80]!r} has {size_bytes} bytes: at most"
+                    f" {site.metadata_maxsize_bytes} are expected (cdmi_metadata_maxsize)"
+                )
+        kept[name] = value
+    if users > site.metadata_maxitems:
+        raise Invalid(f"there are {users} metadata items: at most {site.metadata_maxitems} are expected")
+    if total_bytes > site.metadata_maxtotalsize_bytes:
+        raise Invalid(f"the metadata has {total_bytes} bytes: at most {site.metadata_maxtotalsize_bytes} are expected")
+    return kept
+
+
+def changed_metadata(site: Site, old: Metadata, body: Mapping[str, Any], selection: Selection) -> Metadata | None:
+    """What an update makes of it: items that the URI names are set or deleted, else all replaced. None: no change."""
+    if "metadata" not in body and not any(field.name == "metadata" for field in selection):
+        return None
+    names = selection.parts_of("metadata")
+    given = body.get("metadata", {})
+    if names is None:
+        own_acl = {"cdmi_acl": old["cdmi_acl"]} if "cdmi_acl" in old else {}
+        return {**own_acl, **new_metadata(site, given)}
+    if not isinstance(given, dict):
+        raise Invalid("metadata must be a JSON object")
+    kept = {name: value for name, value in old.items() if name not in names}
+    return new_metadata(site, {**kept, **{name: value for name, value in given.items() if name in names}})

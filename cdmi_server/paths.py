@@ -1,0 +1,97 @@
+"""From the path of a request to what it names, and from objects to their URIs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+from uuid import UUID
+
+from backends.errors import Invalid, NotFound
+from backends.objects import NAME_MAX_BYTES, Address, ObjectKind
+from cdmi_server.negotiation import ROOTS
+from renderers.cdmi.objectid import ObjectIdError, decode
+from renderers.cdmi.representation import CdmiError, Version
+
+BY_ID = "cdmi_objectid"
+CAPABILITIES = "cdmi_capabilities"
+ROOT = Address()
+MARKS = {ObjectKind.CONTAINER: "/", ObjectKind.REFERENCE: "?"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path names. `is_pool` is `/cdmi_objectid/`; `capabilities` the names below the capabilities' root."""
+
+    address: Address = ROOT
+    slash: bool = True
+    is_pool: bool = False
+    capabilities: tuple[str, ...] | None = None
+
+
+def split_root(path: str) -> tuple[Version, str]:
+    """The version that the path belongs to, and what follows its root."""
+    if path == ROOTS[Version.V2].rstrip("/") or path.startswith(ROOTS[Version.V2]):
+        return Version.V2, path[len(ROOTS[Version.V2]) :]
+    return Version.V1, path[len(ROOTS[Version.V1]) :]
+
+
+def parse_place(path: str, enterprise: int) -> Place:
+    """`path` is what follows the root, its escapes undone."""
+    slash = not path or path.endswith("/")
+    names = tuple(path.removesuffix("/").split("/")) if path.strip("/") else ()
+    for name in names:
+        if name in ("", ".", "..") or "\0" in name or len(name) > NAME_MAX_BYTES:
+            raise Invalid(f"the path has a part {name[:80]!r}: expected names without NUL that aren't '.' or '..'")
+    if names and names[0] == CAPABILITIES:
+        return Place(slash=slash, capabilities=names[1:])
+    if names and names[0] == BY_ID:
+        if len(names) == 1:
+            return Place(is_pool=True, slash=slash)
+        return Place(Address(names[2:], object_identity(names[1], enterprise)), slash)
+    return Place(Address(names), slash)
+
+
+def object_identity(text: str, enterprise: int) -> UUID:
+    """`NotFound` for IDs that were made elsewhere or that nobody can have made."""
+    try:
+        return decode(text, enterprise)
+    except ObjectIdError as error:
+        raise NotFound(str(error)) from None
+
+
+def parse_uri(uri: object, own_origin: str, enterprise: int, what: str) -> tuple[Place, str]:
+    """A place in this server's tree that a body names, and the query after it.
+
+    It may be a whole URL of this server, a path with the root, or a path from the root on.
+    """
+    if not isinstance(uri, str) or not uri or len(uri) > 8192:
+        raise CdmiError(f"{what} must be the URI of an object")
+    try:
+        parts = urlsplit(uri)
+        path = unquote_to_bytes(parts.path).decode("utf-8")
+    except (ValueError, UnicodeDecodeError):
+        raise CdmiError(f"{what} is {uri[:100]!r}, which is no URI") from None
+    if (parts.scheme or parts.netloc) and f"{parts.scheme}://{parts.netloc}".lower() != own_origin.lower():
+        raise CdmiError(f"{what} is {uri[:100]!r}: objects of other servers can't be used")
+    if path.startswith(ROOTS[Version.V1]):
+        path = split_root(path)[1]
+    return parse_place(path.removeprefix("/"), enterprise), parts.query
+
+
+def check_url(url: str, what: str) -> None:
+    try:
+        found = bool(urlsplit(url).hostname)
+    except ValueError:
+        found = False
+    if not found:
+        raise CdmiError(f"{what} is {url[:100]!r}, which is no URL")
+
+
+def uri_of(version: Version, names: Sequence[str], kind: ObjectKind) -> str:
+    """As it stands in JSON, without escapes."""
+    return ROOTS[version] + "/".join(names) + ("/" if names and kind is ObjectKind.CONTAINER else "")
+
+
+def escaped(path: str) -> str:
+    return quote(path, safe="/~!$&'()*+,;=:@-._")

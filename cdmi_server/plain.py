@@ -1,0 +1,229 @@
+"""The plain-HTTP profile (1.1.1 §6 and §7): values as bodies, of any size, and listings for people."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from email.message import Message
+
+import falcon
+
+from backends.acl import AceMask
+from backends.cloud.values import Piece
+from backends.errors import Invalid, NotFound
+from backends.objects import COMPLETE, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from cdmi_server import bodies
+from cdmi_server.call import Call
+from cdmi_server.container import marked, new_address
+from cdmi_server.negotiation import ROOTS, accepted
+from cdmi_server.paths import escaped
+from cdmi_server.views import identity_of, path_of
+from renderers.cdmi import html
+from renderers.cdmi.ranges import ByteRange, parse_content_range, parse_http_range
+from renderers.cdmi.representation import CdmiError, format_time
+
+HARMLESS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'"
+"""What somebody stored mustn't run as a script of this site in a reader's browser."""
+
+
+def read_value(call: Call) -> None:
+    """The value or a range of it; a file goes out by sendfile."""
+    found, value = call.cloud.open_value(call.place.address)
+    call.cloud.require(found, AceMask.READ_OBJECT)
+    stored = found.object
+    response = call.response
+    if stored.completion != COMPLETE:
+        raise NotFound(f"there is no value yet: the object is {stored.completion}")
+    response.set_headers(
+        {
+            "Accept-Ranges": "bytes",
+            "ETag": etag(call, found),
+            "Last-Modified": stored.modified_at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+            "Content-Security-Policy": HARMLESS,
+            "X-Content-Type-Options": "nosniff",
+        }
+    )
+    if call.request.get_header("If-None-Match") in (etag(call, found), "*"):
+        response.status = falcon.HTTP_304
+        if not isinstance(value, bytes):
+            value.close()
+        return
+    response.content_type = _content_type(stored.mimetype, stored.encoding)
+    part = _asked(call, found)
+    if part is None:
+        response.content_length = stored.size_bytes
+    else:
+        response.status = falcon.HTTP_206
+        response.content_length = part.count
+        response.set_header("Content-Range", f"bytes {part}/{stored.size_bytes}")
+    if isinstance(value, bytes):
+        response.data = value if part is None else value[part.first : part.last + 1]
+        return
+    value.seek(part.first if part else 0)
+    response.stream = value
+
+
+def _asked(call: Call, found: Found) -> ByteRange | None:
+    header = call.request.get_header("Range")
+    unchanged = call.request.get_header("If-Range") in (None, etag(call, found))
+    if header is None or not unchanged:
+        return None
+    try:
+        return parse_http_range(header, found.object.size_bytes)
+    except CdmiError as error:
+        raise falcon.HTTPRangeNotSatisfiable(found.object.size_bytes, description=f"{error}.") from None
+
+
+def _content_type(mimetype: str, encoding: Encoding) -> str:
+    if encoding is Encoding.UTF_8 and mimetype.startswith("text/") and "charset" not in mimetype:
+        return f"{mimetype}; charset=utf-8"
+    return mimetype or "application/octet-stream"
+
+
+def etag(call: Call, found: Found) -> str:
+    return f'"{identity_of(call, found)[16:]}-{found.object.modifications}"'
+
+
+def write_value(call: Call, existing: Found | None) -> None:
+    """PUT (and in 2.0 PATCH of a range): the body becomes the value, or the part that Content-Range names."""
+    request, address = call.request, call.place.address
+    completion = call.completion
+    mimetype, encoding = _announced(request)
+    part = _announced_range(request)
+    if existing is None:
+        if request.get_header("If-Match") is not None:
+            raise falcon.HTTPPreconditionFailed(description="If-Match is given, but there is no object.")
+        call.cloud.may_create(address, ObjectKind.DATAOBJECT)
+    else:
+        if existing.object.kind is not ObjectKind.DATAOBJECT:
+            raise Invalid(f"{existing.object.name!r} is a {existing.object.kind}: its value can't be set by plain HTTP")
+        _check_preconditions(call, existing)
+        call.cloud.require(existing, AceMask.WRITE_OBJECT)
+    with call.cloud.receive_value() as received:
+        chunks = call.chunks()
+        received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 and part is None else chunks)
+        if part is not None and received.size_bytes != part.count:
+            raise Invalid(f"the body has {received.size_bytes} bytes, but Content-Range {part} has {part.count}")
+        if existing is None and part is None:
+            new = NewObject(ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", encoding, completion)
+            made = call.cloud.create_object(address, new, received)
+            call.response.set_header("ETag", etag(call, made))
+        elif part is None and existing is not None:
+            changes = ObjectChanges(None, mimetype, encoding if mimetype else Encoding.BASE64, completion)
+            call.cloud.change_object(existing, changes, received)
+        elif part is not None:
+            if existing is None:
+                new = NewObject(
+                    ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", Encoding.BASE64, completion
+                )
+                call.cloud.create_with_range(address, new, Piece(part.first, received))
+            else:
+                changes = ObjectChanges(None, None, Encoding.BASE64, completion)
+                call.cloud.write_value_ranges(existing, [Piece(part.first, received)], changes)
+    call.response.status = falcon.HTTP_201 if existing is None else falcon.HTTP_204
+
+
+def post_value(call: Call, container: Found | None) -> None:
+    """POST to a container or, with None, to /cdmi_objectid/."""
+    address = new_address(container) if container else None
+    if address is not None:
+        call.cloud.may_create(address, ObjectKind.DATAOBJECT)
+    mimetype, encoding = _announced(call.request)
+    with call.cloud.receive_value() as received:
+        chunks = call.chunks()
+        received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 else chunks)
+        new = NewObject(ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", encoding, call.completion)
+        made = call.cloud.create_object(address, new, received)
+    call.response.status = falcon.HTTP_201
+    call.response.set_header("Location", call.request.prefix + escaped(path_of(call, made)))
+
+
+def make_container(call: Call, existing: Found | None) -> None:
+    """PUT of a path that ends in a slash; there is nothing that a body could say."""
+    if call.read_body(1024).strip():
+        raise Invalid("a container is made without a body by plain HTTP")
+    if existing is not None:
+        call.response.status = falcon.HTTP_204
+        return
+    call.cloud.create_object(call.place.address, NewObject(ObjectKind.CONTAINER))
+    call.response.status = falcon.HTTP_201
+
+
+def list_container(call: Call, found: Found) -> None:
+    """A page for browsers, else a name a line; the standard leaves open what this is."""
+    page = call.site.page_size
+    if "text/html" not in accepted(call.request):
+        names = [marked(child) for child in call.cloud.children(found)]
+        call.response.content_type = "text/plain; charset=utf-8"
+        call.response.data = "".join(f"{name}\n" for name in names).encode()
+        return
+    offset = call.request.get_param_as_int("from", min_value=0, max_value=2**31, default=0)
+    children = call.cloud.children(found, offset, page)
+    total = call.cloud.count_children(found)
+    rows = [
+        html.Row(
+            marked(child),
+            "./" + escaped(child.name + ("/" if child.kind is ObjectKind.CONTAINER else "")),
+            child.kind.value,
+            child.size_bytes if child.kind is ObjectKind.DATAOBJECT else None,
+            child.mimetype,
+            format_time(child.modified_at)[:19].replace("T", " "),
+        )
+        for child in children
+    ]
+    following = offset + len(children)
+    call.response.content_type = "text/html; charset=utf-8"
+    call.response.text = html.render_container(
+        _crumbs(call, found), rows, total, f"?from={following}" if following < total else None
+    )
+
+
+def _crumbs(call: Call, found: Found) -> list[html.Crumb]:
+    root = ROOTS[call.version]
+    names = found.names or ()
+    above = [
+        html.Crumb(name + "/", root + escaped("/".join(names[: depth + 1])) + "/") for depth, name in enumerate(names)
+    ]
+    return [html.Crumb(root, root), *above]
+
+
+def _announced(request: falcon.Request) -> tuple[str | None, Encoding]:
+    """The MIME type in Content-Type and the encoding that follows from its charset."""
+    header = request.env.get("CONTENT_TYPE", "").strip()
+    if not header:
+        return None, Encoding.BASE64
+    message = Message()
+    message["Content-Type"] = bodies.check_mimetype(header)
+    charset = message.get_param("charset")
+    is_utf8 = isinstance(charset, str) and charset.lower() == "utf-8"
+    plain = header.partition(";")[0].strip() if is_utf8 else header
+    return bodies.check_mimetype(plain), Encoding.UTF_8 if is_utf8 else Encoding.BASE64
+
+
+def _announced_range(request: falcon.Request) -> ByteRange | None:
+    """Content-Range; or Range, which some clients send with PUT."""
+    header = request.get_header("Content-Range")
+    if header is not None:
+        return parse_content_range(header)
+    ranged = request.get_header("Range")
+    return parse_content_range(ranged.strip().replace("=", " ", 1) + "/*") if ranged is not None else None
+
+
+def _check_preconditions(call: Call, existing: Found) -> None:
+    tag = etag(call, existing)
+    if call.request.get_header("If-None-Match") in ("*", tag):
+        raise falcon.HTTPPreconditionFailed(description="If-None-Match is given, but the object exists.")
+    if call.request.get_header("If-Match") not in (None, "*", tag):
+        raise falcon.HTTPPreconditionFailed(description=f"If-Match is given, but the object's ETag is {tag}.")
+
+
+def _as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """400 where the bytes aren't what their charset says."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for chunk in chunks:
+            decoder.decode(chunk)
+            yield chunk
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise CdmiError("the body is no UTF-8, which its charset says it is") from None

@@ -1,0 +1,21 @@
+"""What a provider settles about the CDMI front-end, once, when the application starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Who issues the object IDs, and what is read of a request."""
+
+    enterprise_number: int = DOCUMENTATION_ENTERPRISE
+    json_max_bytes: int = 4 << 20
+    """Of a JSON body, values in it included; larger values come by plain HTTP or as parts of multipart/mixed."""
+    metadata_maxitems: int = 1024
+    metadata_maxsize_bytes: int = 4096
+    metadata_maxtotalsize_bytes: int = 64 << 10
+    page_size: int = 1000
+    """Rows of a page for people."""

@@ -1,0 +1,62 @@
+"""The fields of objects, as all resources show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backends.acl import AceMask
+from backends.errors import NotAllowed
+from backends.objects import COMPLETE, PROCESSING, SNAPSHOTS, Found, ObjectKind
+from cdmi_server.call import Call
+from cdmi_server.capabilities import uri_of_capabilities
+from cdmi_server.metadata import read_metadata
+from cdmi_server.negotiation import MEDIA_TYPES, ROOTS
+from cdmi_server.paths import uri_of
+from renderers.cdmi.objectid import encode
+
+
+def identity_of(call: Call, found: Found) -> str:
+    return encode(found.object.id, call.site.enterprise_number)
+
+
+def path_of(call: Call, found: Found) -> str:
+    """The object's URI: by path, or by ID where there is no path."""
+    if found.names is None:
+        return f"{ROOTS[call.version]}cdmi_objectid/{identity_of(call, found)}"
+    return uri_of(call.version, found.names, found.object.kind)
+
+
+def common_fields(call: Call, found: Found) -> dict[str, Any]:
+    """Those that containers, data objects and queues share, up to the metadata."""
+    stored = found.object
+    fields: dict[str, Any] = {"objectType": MEDIA_TYPES[stored.kind], "objectID": identity_of(call, found)}
+    slash = "/" if stored.kind is ObjectKind.CONTAINER else ""
+    if found.names == ():
+        fields |= {"objectName": ROOTS[call.version], "parentURI": ""}
+    elif found.names is not None:
+        fields |= {
+            "objectName": found.names[-1] + slash,
+            "parentURI": uri_of(call.version, found.names[:-1], ObjectKind.CONTAINER),
+        }
+        if found.parent_id is not None:
+            fields["parentID"] = encode(found.parent_id, call.site.enterprise_number)
+    fields["capabilitiesURI"] = uri_of_capabilities(call.version, stored.kind)
+    fields["completionStatus"] = stored.completion
+    if stored.completion != PROCESSING:
+        fields["percentComplete"] = "100" if stored.completion == COMPLETE else "0"
+    return fields
+
+
+def metadata_field(call: Call, found: Found) -> dict[str, Any]:
+    return read_metadata(found, call.selection.parts_of("metadata"))
+
+
+def select(call: Call, found: Found, fields: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for; fields that don't exist are left out. `NotAllowed` if nothing of it may be read."""
+    if not found.rights & (AceMask.READ_METADATA | AceMask.READ_OBJECT):
+        raise NotAllowed("the access control list doesn't let the caller read anything of it")
+    return {name: value for name, value in fields.items() if name in call.selection}
+
+
+def is_snapshot(found: Found) -> bool:
+    return found.names is not None and SNAPSHOTS in found.names

@@ -1,0 +1,93 @@
+"""JSON bodies: read within bounds, and written so that a value of any length can follow piece by piece."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from renderers.cdmi.representation import CdmiError
+
+DEPTH_MAX: Final = 64
+Body = Mapping[str, Any]
+
+
+def parse_object(body: bytes, what: str = "the body") -> dict[str, Any]:
+    """A JSON object that PostgreSQL can hold; an empty body is an empty object."""
+    if not body.strip():
+        return {}
+    value = parse_value(body, what)
+    if not isinstance(value, dict):
+        raise CdmiError(f"{what} is JSON, but no object: expected {{…}}")
+    return value
+
+
+def parse_value(body: bytes, what: str) -> Any:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise CdmiError(f"{what} is no JSON: {error}") from None
+    # A top-level value is data, which may hold anything: it isn't kept as JSON.
+    checked = {n: v for n, v in value.items() if n != "value"} if isinstance(value, dict) else value
+    _check(checked, what, DEPTH_MAX)
+    return value
+
+
+def _check(value: Any, what: str, depth: int) -> None:
+    if depth == 0:
+        raise CdmiError(f"{what} is nested deeper than {DEPTH_MAX} levels")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if "\0" in name:
+                raise CdmiError(f"{what} has a NUL in a name")
+            _check(item, what, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, what, depth - 1)
+    elif isinstance(value, str) and "\0" in value:
+        raise CdmiError(f"{what} has a NUL in a text")
+
+
+def render(fields: Body) -> bytes:
+    return orjson.dumps(fields)
+
+
+def render_with_value(fields: Body, value: Iterable[bytes]) -> Iterator[bytes]:
+    """The object with `value` as its last field, whose JSON comes in pieces."""
+    head = orjson.dumps(fields)
+    yield head[:-1] + (b',"value":' if fields else b'"value":')
+    yield from value
+    yield b"}"
+
+
+def as_base64(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces of a JSON string with the bytes in base64."""
+    yield b'"'
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        whole = len(rest) - len(rest) % 3
+        yield base64.b64encode(rest[:whole])
+        rest = rest[whole:]
+    yield base64.b64encode(rest)
+    yield b'"'
+
+
+def as_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces of a JSON string with the text, which is UTF-8."""
+    yield b'"'
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for chunk in chunks:
+        yield orjson.dumps(decoder.decode(chunk))[1:-1]
+    yield orjson.dumps(decoder.decode(b"", final=True))[1:-1]
+    yield b'"'
+
+
+def decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise CdmiError("the value is not base64, which valuetransferencoding says it is") from None

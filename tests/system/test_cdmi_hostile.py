@@ -1,0 +1,121 @@
+"""Whatever a client sends, the answer is no 5xx, and a refusal is one clear sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cdmi_client import CONTAINER, DATAOBJECT, Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backends.store.database import Connection, Database
+from tests.conftest import caller, project
+
+
+@pytest.fixture
+def client(database: Database, sql: Connection, tmp_path: Path) -> Client:
+    return Client(database, caller(project(sql, "mine")), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/cdmi/../etc/passwd", "/cdmi/a//b", "/cdmi/./x", "/cdmi/%00", "/cdmi/" + "n" * 1025, "/cdmi/a%3Fb"],
+)
+def test_names_that_can_not_be_are_refused(client: Client, path: str) -> None:
+    assert client.plain("PUT", path, b"x").status_code == 400
+
+
+def test_names_are_kept_as_they_are(client: Client) -> None:
+    for name in ("e\u0301", "\u00e9", "a b", "%25", "\u202e", "~", "a;b", "n" * 1024):
+        assert client.plain("PUT", f"/cdmi/{name.replace('%25', '%2525')}", name.encode()).status_code == 201
+        made = client.plain("GET", f"/cdmi/{name.replace('%25', '%2525')}")
+        assert made.content == name.encode()
+    assert len(client.send("GET", "/cdmi/", CONTAINER).json["children"]) == 8
+
+
+@pytest.mark.parametrize("name", ["cdmi_objectid", "cdmi_snapshots", "cdmi_domains", "cdmi_versions", "cdmi_mine"])
+def test_the_standards_names_are_reserved(client: Client, name: str) -> None:
+    assert client.send("PUT", f"/cdmi/{name}/", CONTAINER, {}).status_code in (400, 404)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"\xff",
+        b"[]",
+        b'"x"',
+        b'{"metadata": {"a": "\\u0000"}}',
+        b'{"metadata": {"\\ud800": 1}}',
+        b'{"metadata": ' + b'{"a":' * 100 + b"1" + b"}" * 101,
+        b'{"mimetype": 5}',
+        b'{"mimetype": "a\\r\\nb"}',
+        b'{"value": 5}',
+        b'{"value": "x", "copy": "/y"}',
+        b'{"reference": 5}',
+        b'{"reference": "http://[/"}',
+        b'{"valuetransferencoding": "rot13"}',
+        b'{"metadata": {"cdmi_acl": [{"acetype": "0x9"}]}}',
+        b'{"metadata": {"cdmi_acl": {}}}',
+        b'{"metadata": {"cdmi_hold_id": "x"}}',
+        b'{"domainURI": "/cdmi_domains/x/"}',
+    ],
+)
+def test_bodies_that_can_not_be_read_are_a_400(client: Client, body: bytes) -> None:
+    refused = client.send("PUT", "/cdmi/o", DATAOBJECT, body)
+    assert refused.status_code == 400
+    assert refused.text.strip().endswith(".")
+
+
+def test_a_json_body_beyond_the_limit_is_refused_before_it_is_read(client: Client) -> None:
+    refused = client.send("PUT", "/cdmi/o", DATAOBJECT, b"{}", Content_Length=str(10**12))
+    assert refused.status_code == 413
+    assert client.send("PUT", "/cdmi/o", DATAOBJECT, {"value": "x" * (5 << 20)}).status_code == 413
+
+
+def test_a_body_that_ends_early_leaves_the_old_value(client: Client) -> None:
+    client.plain("PUT", "/cdmi/o", b"old")
+    assert client.plain("PUT", "/cdmi/o", b"ne", Content_Length="200000").status_code == 400
+    assert client.plain("GET", "/cdmi/o").content == b"old"
+    assert client.files() == []
+
+
+def test_an_offset_beyond_everything_is_refused(client: Client) -> None:
+    client.plain("PUT", "/cdmi/o", b"x")
+    refused = client.plain("PUT", "/cdmi/o", b"x", Content_Range=f"bytes {10**17}-{10**17}/*")
+    assert refused.status_code == 400
+    assert client.plain("PUT", "/cdmi/new", b"x", Content_Range=f"bytes {10**17}-{10**17}/*").status_code == 400
+
+
+PATHS = st.sampled_from(
+    ["/cdmi/", "/cdmi/o", "/cdmi/2.0.0/o", "/cdmi/box/", "/cdmi/box", "/cdmi/cdmi_objectid/",
+     "/cdmi/cdmi_capabilities/", "/cdmi/cdmi_objectid/00007ED90018", "/cdmi/2.0.0/", "/cdmi/box/x/y"]
+)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+BODIES = st.dictionaries(
+    st.sampled_from(["metadata", "value", "mimetype", "valuetransferencoding", "reference", "copy", "move", "snapshot",
+                     "exports", "deserializevalue", "serialize", "x"]) | st.text(max_size=5),
+    JSON,
+    max_size=4,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"]),
+    PATHS,
+    st.text(alphabet="abcmetadvluhilrn;:&=0123-?", max_size=20),
+    st.sampled_from([CONTAINER, DATAOBJECT, "application/cdmi-queue", "*/*", "text/html", "multipart/mixed"]),
+    BODIES,
+)
+def test_nothing_is_a_500(client: Client, method: str, path: str, query: str, kind: str, body: object) -> None:
+    data = json.dumps(body, ensure_ascii=True).encode()
+    query = query.replace("?", "%3F")
+    answer = client.send(method, f"{path}?{query}" if query else path, kind, data)
+    assert answer.status_code < 500

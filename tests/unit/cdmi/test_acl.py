@@ -1,0 +1,94 @@
+"""Access control lists: how they are read, inherited and evaluated."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.acl import (
+    ALL_PERMS,
+    ALLOW,
+    DEFAULT_ACL,
+    DENY,
+    OWNERS_ACL,
+    Ace,
+    AceFlag,
+    AceMask,
+    allowed,
+    effective,
+    inherited,
+    is_inherited,
+    parse_acl,
+    render_acl,
+)
+from backends.errors import Invalid
+from backends.model import Caller, Role
+
+
+def user(name: str, role: Role = Role.USER) -> Caller:
+    return Caller(uuid4(), name, uuid4(), "project", role)
+
+
+ACES = st.builds(
+    Ace,
+    st.sampled_from([0, 1, 2]),
+    st.sampled_from(["OWNER@", "GROUP@", "EVERYONE@", "ANONYMOUS@", "ADMINISTRATOR@", "ann", "ben"]),
+    st.integers(0, 0xCF).filter(lambda bits: not bits & 0x30).map(AceFlag),
+    st.integers(0, 0x1F07FF).map(AceMask),
+)
+ACLS = st.lists(ACES, max_size=6).map(tuple)
+
+
+@given(ACLS)
+def test_a_list_is_read_as_it_was_written(acl: tuple[Ace, ...]) -> None:
+    assert parse_acl(render_acl(acl)) == acl
+
+
+def test_names_stand_for_bits() -> None:
+    entry = {"acetype": "DENY", "identifier": "ann", "aceflags": "CDMI_ACE_FLAGS_OBJECT_INHERIT_ACE, 0x2",
+             "acemask": "CDMI_ACE_RW_ALL, CDMI_ACE_DELETE"}  # fmt: skip
+    assert parse_acl([entry]) == (Ace(DENY, "ann", AceFlag(0x3), AceMask(0x7006F)),)
+    for name in entry:
+        with pytest.raises(Invalid):
+            parse_acl([{**entry, name: "nonsense" if name != "identifier" else ""}])
+
+
+def test_the_first_entry_about_a_right_decides() -> None:
+    acl = parse_acl(
+        [
+            {"acetype": "DENY", "identifier": "ann", "acemask": "0x2"},
+            {"acetype": "ALLOW", "identifier": "EVERYONE@", "acemask": "0x3"},
+            {"acetype": "DENY", "identifier": "EVERYONE@", "acemask": "0x1"},
+        ]
+    )
+    assert allowed(acl, user("ann"), "ben") == AceMask(0x1)
+    assert allowed(acl, user("ben"), "ben") == AceMask(0x3)
+    assert allowed((), user("ann"), "ann") == 0
+
+
+@given(ACLS, ACES)
+def test_an_entry_at_the_end_never_takes_away(acl: tuple[Ace, ...], last: Ace) -> None:
+    before = allowed(acl, user("ann"), "ann")
+    assert allowed((*acl, last), user("ann"), "ann") & before == before
+
+
+def test_what_is_passed_on_and_how_far() -> None:
+    both = Ace(ALLOW, "ann", AceFlag(0x3), ALL_PERMS)
+    once = Ace(ALLOW, "ann", AceFlag(0x3) | AceFlag.NO_PROPAGATE, ALL_PERMS)
+    objects = Ace(ALLOW, "ann", AceFlag.OBJECT_INHERIT, ALL_PERMS)
+    assert inherited((both,), container=False)[0].flags == AceFlag.INHERITED
+    assert inherited((both,), container=True)[0].flags == AceFlag(0x83)
+    assert inherited((once,), container=True)[0].flags == AceFlag.INHERITED
+    assert inherited((objects,), container=True)[0].flags == AceFlag(0x89)
+    assert allowed(inherited((objects,), container=True), user("ann"), "") == 0
+    assert inherited((Ace(ALLOW, "ann", AceFlag(0), ALL_PERMS),), container=False) == OWNERS_ACL
+
+
+def test_a_project_shares_everything_unless_somebody_says_otherwise() -> None:
+    acl = effective([(None, True), (None, True), (None, False)])
+    assert allowed(acl, user("anybody"), "owner") == ALL_PERMS
+    assert is_inherited(acl)
+    assert not is_inherited(DEFAULT_ACL)
