@@ -66,8 +66,8 @@ lab: venv install ## LIO, in a lab machine: a Debian kernel booted on this machi
 bench: venv image ## ratios against named yardsticks; writes bench.json (root)
 	$(AS_ROOT) deploy/isolated $(PYTHON) -m bench
 
-conformance: venv ## the OCCI suite against URL=…, as USER=name:password
-	$(PYTHON) -m conformance occi $(URL) $(if $(USER_PASSWORD),--user $(USER_PASSWORD),)
+conformance: venv ## SUITE=occi (or cdmi) against URL=…, as USER_PASSWORD=name:password
+	$(PYTHON) -m conformance $(or $(SUITE),occi) $(URL) $(if $(USER_PASSWORD),--user $(USER_PASSWORD),)
 
 lock: venv ## resolve pyproject.toml into requirements.txt anew
 	$(PYTHON) -m piptools compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links \

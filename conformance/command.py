@@ -1,4 +1,4 @@
-"""The command: `python -m conformance occi URL` runs a suite, `… list occi` lists its checks.
+"""The command: `python -m conformance occi URL` or `… cdmi URL` runs a suite, `… list SUITE` lists its checks.
 
 Exit status: 0 when every must passes, 1 when one fails, 2 when the run could not be done.
 """
@@ -8,15 +8,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
+from conformance import cdmi as cdmi_suite
 from conformance import occi as occi_suite
-from conformance.occi.server import Server
+from conformance.cdmi.dialect import DIALECTS, Dialect
+from conformance.cdmi.server import Server as CdmiServer
+from conformance.occi.server import Server as OcciServer
 from conformance.report import list_checks, print_report, write_json, write_junit
-from conformance.suite import CannotRun, Level, Report, Result, Run
+from conformance.suite import CannotRun, Check, Level, Report, Result, Run, Suite, joined
 from conformance.wire import Wire
 
 CANNOT_RUN = 2
@@ -28,69 +35,125 @@ def main() -> None:
     """Hold a server to an open cloud standard, clause by clause."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What every suite's command is told: of whom to ask what, and where to write the report."""
+
+    wire: Wire
+    limit_seconds: float
+    level: Level
+    pattern: str
+    junit: Path | None
+    json_file: Path | None
+
+
+def suite_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument and options that every suite's command has; the command gets them as Wishes."""
+
+    @wraps(command)
+    def with_wishes(
+        url: str,
+        user: str | None,
+        password_file: Path | None,
+        level: str,
+        only: str,
+        junit: Path | None,
+        json_file: Path | None,
+        timeout: float,
+        request_timeout: float,
+        insecure: bool,
+        **others: Any,
+    ) -> None:
+        if not url.startswith(("http://", "https://")) or "@" in url:
+            raise click.UsageError("expected a URL http://… or https://…, without credentials in it")
+        wire = Wire(url, credentials(user, password_file), request_timeout, verify=not insecure)
+        command(Wishes(wire, timeout, Level(level), only, junit, json_file), **others)
+
+    options = [
+        click.argument("url"),
+        click.option("--user", metavar="NAME[:PASSWORD]", help="HTTP Basic credentials."),
+        click.option(
+            "--password-file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help=f"A file whose first line is the password; without it and without :PASSWORD, ${PASSWORD_VARIABLE}.",
+        ),
+        click.option(
+            "--level",
+            type=click.Choice([level.value for level in Level]),
+            default=Level.MAY.value,
+            show_default=True,
+            help="The weakest clauses to check.",
+        ),
+        click.option("--only", metavar="PATTERN", default="", help="Identifiers, with * or parts of them, by comma."),
+        click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML to this file."),
+        click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON to it."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0.1),
+            default=120.0,
+            show_default=True,
+            help="Seconds to wait for one change of state.",
+        ),
+        click.option(
+            "--request-timeout",
+            type=click.FloatRange(min=0.1),
+            default=30.0,
+            show_default=True,
+            help="Seconds to wait for one answer.",
+        ),
+        click.option("--insecure", is_flag=True, help="Don't check the server's TLS certificate."),
+    ]
+    decorated: Callable[..., None] = with_wishes
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
 @main.command()
-@click.argument("url")
-@click.option("--user", metavar="NAME[:PASSWORD]", help="HTTP Basic credentials.")
-@click.option(
-    "--password-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=f"A file whose first line is the password; without it and without :PASSWORD, ${PASSWORD_VARIABLE}.",
-)
-@click.option(
-    "--level",
-    type=click.Choice([level.value for level in Level]),
-    default=Level.MAY.value,
-    show_default=True,
-    help="The weakest clauses to check.",
-)
-@click.option("--only", metavar="PATTERN", default="", help="Identifiers, with * or parts of them, by comma.")
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML to this file.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON to it.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=120.0,
-    show_default=True,
-    help="Seconds to wait for one change of state.",
-)
-@click.option(
-    "--request-timeout",
-    type=click.FloatRange(min=0.1),
-    default=30.0,
-    show_default=True,
-    help="Seconds to wait for one answer.",
-)
-@click.option("--insecure", is_flag=True, help="Don't check the server's TLS certificate.")
-def occi(
-    url: str,
-    user: str | None,
-    password_file: Path | None,
-    level: str,
-    only: str,
-    junit: Path | None,
-    json_file: Path | None,
-    timeout: float,
-    request_timeout: float,
-    insecure: bool,
-) -> None:
+@suite_options
+def occi(wishes: Wishes) -> None:
     """Check an OCCI 1.1 and 1.2 server; what is made is removed again."""
-    if not url.startswith(("http://", "https://")) or "@" in url:
-        raise click.UsageError("expected a URL http://… or https://…, without credentials in it")
+    conclude(wishes, lambda console: run_occi(wishes.wire, wishes.limit_seconds, wishes.level, wishes.pattern, console))
+
+
+@main.command()
+@suite_options
+@click.option(
+    "--version",
+    type=click.Choice([*DIALECTS, "both"]),
+    default="both",
+    show_default=True,
+    help="Which version to speak; both: those that the server speaks.",
+)
+@click.option("--container", metavar="PATH", default="", help="Where to make things, from the root; else in the root.")
+@click.option("--holds", is_flag=True, help="Check holds too; only the server's operator can remove what is on hold.")
+def cdmi(wishes: Wishes, version: str, container: str, holds: bool) -> None:
+    """Check a CDMI 1.1.1 and 2.0 server; what is made is removed again."""
+    dialects = tuple(DIALECTS.values()) if version == "both" else (DIALECTS[version],)
+    conclude(
+        wishes,
+        lambda console: run_cdmi(
+            wishes.wire, wishes.limit_seconds, wishes.level, wishes.pattern, dialects, container, holds, console
+        ),
+    )
+
+
+def conclude(wishes: Wishes, run: Callable[[Console], Report]) -> None:
+    """Run, report in every form that was wished, and exit with the status that says what came of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stopped run cleans up too
     console = Console()
-    wire = Wire(url, credentials(user, password_file), request_timeout, verify=not insecure)
     try:
-        report = run_occi(wire, timeout, Level(level), only, console)
+        report = run(console)
     except CannotRun as reason:
         click.echo(f"Error: {reason}", err=True)
         sys.exit(CANNOT_RUN)
     finally:
-        wire.close()
+        wishes.wire.close()
     print_report(report, console)
-    if junit:
-        write_junit(report, junit)
-    if json_file:
-        write_json(report, json_file)
+    if wishes.junit:
+        write_junit(report, wishes.junit)
+    if wishes.json_file:
+        write_json(report, wishes.json_file)
     if report.interrupted:
         sys.exit(CANNOT_RUN)
     sys.exit(0 if report.conforms else 1)
@@ -111,12 +174,46 @@ def credentials(user: str | None, password_file: Path | None) -> tuple[str, str]
 
 def run_occi(wire: Wire, limit_seconds: float, level: Level, pattern: str, console: Console | None = None) -> Report:
     """Run the OCCI suite and clean up, whatever happens in between."""
-    selected = occi_suite.suite.selected(level, pattern)
-    if not selected:
-        raise CannotRun(f"no check is called {pattern!r}; `python -m conformance list occi` lists them")
-    server = Server(wire, limit_seconds)
+    must_select(occi_suite.suite, level, pattern)
+    server = OcciServer(wire, limit_seconds)
     server.discover()
-    run = Run(occi_suite.suite, server, wire.base_url, level, pattern)
+    return run_through(Run(occi_suite.suite, server, wire.base_url, level, pattern), console)
+
+
+def run_cdmi(
+    wire: Wire,
+    limit_seconds: float,
+    level: Level,
+    pattern: str,
+    dialects: Sequence[Dialect],
+    container: str = "",
+    holds: bool = False,
+    console: Console | None = None,
+) -> Report:
+    """Run the CDMI suite in each of these versions that the server speaks, one after the other."""
+    must_select(cdmi_suite.suite, level, pattern)
+    reports, reasons = [], []
+    for dialect in dialects:
+        server = CdmiServer(wire, dialect, limit_seconds, container, holds)
+        try:
+            server.discover()
+        except CannotRun as reason:
+            reasons.append(str(reason))
+            continue
+        reports.append(run_through(Run(cdmi_suite.suite, server, server.root, level, pattern), console))
+        if reports[-1].interrupted:
+            break
+    if not reports:
+        raise CannotRun("; ".join(reasons))
+    return joined(reports, wire.base_url)
+
+
+def must_select(suite: Suite[Any], level: Level, pattern: str) -> None:
+    if not suite.selected(level, pattern):
+        raise CannotRun(f"no check is called {pattern!r}; `python -m conformance list {suite.name}` lists them")
+
+
+def run_through(run: Run[Any], console: Console | None) -> Report:
     try:
         for result in run.results():
             _show_progress(result, console)
@@ -131,8 +228,8 @@ def _show_progress(result: Result, console: Console | None) -> None:
 
 
 @main.command("list")
-@click.argument("suite", type=click.Choice(["occi"]))
+@click.argument("suite", type=click.Choice(["occi", "cdmi"]))
 def list_command(suite: str) -> None:
     """List the checks of a suite as Markdown."""
-    assert suite == occi_suite.suite.name
-    click.echo(list_checks(occi_suite.suite.checks), nl=False)
+    checks: Sequence[Check[Any]] = occi_suite.suite.checks if suite == "occi" else cdmi_suite.suite.checks
+    click.echo(list_checks(checks), nl=False)

@@ -83,7 +83,9 @@ def print_report(report: Report, console: Console) -> None:
 
 def _print_failure(result: Result, console: Console) -> None:
     colour = _COLOURS[result.level]
-    console.rule(f"[{colour}]{result.level}[/] {escape(result.identifier)}", align="left")
+    console.rule(
+        f"[{colour}]{result.level}[/] {escape(result.identifier)} ({', '.join(result.versions)})", align="left"
+    )
     console.print(escape(f"{result.clause}: {result.statement}"), highlight=False)
     console.print(escape(result.message), style=colour, highlight=False)
     if result.exchange:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Generic, Protocol, TypeVar
@@ -78,6 +78,18 @@ class NotApplicable(Exception):
 
 class CannotRun(Exception):
     """The run as a whole can't be done: nobody answers, or what answers speaks another protocol."""
+
+
+def expect(answer: Exchange, statuses: Collection[int], what: str) -> None:
+    """Fail unless the status is one of those that the standards allow."""
+    if answer.status not in statuses:
+        allowed = " or ".join(str(status) for status in sorted(statuses))
+        raise CheckFailed(f"{what} was answered {answer.status}, expected {allowed}", answer)
+
+
+def require(condition: object, message: str, answer: Exchange | None = None) -> None:
+    if not condition:
+        raise CheckFailed(message, answer)
 
 
 class Subject(Protocol):
@@ -153,6 +165,23 @@ class Report:
     @property
     def conforms(self) -> bool:
         return not self.failures(Level.MUST) and not self.interrupted
+
+
+def joined(reports: Sequence[Report], url: str) -> Report:
+    """The reports of several versions of one standard as one; each area is named with its version."""
+    results = [
+        replace(result, area=f"{' '.join(report.versions)} {result.area}", versions=report.versions)
+        for report in reports
+        for result in report.results
+    ]
+    return Report(
+        reports[0].suite,
+        url,
+        tuple(version for report in reports for version in report.versions),
+        tuple(results),
+        tuple(where for report in reports for where in report.left_behind),
+        any(report.interrupted for report in reports),
+    )
 
 
 class Suite(Generic[SubjectT]):

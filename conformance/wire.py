@@ -28,6 +28,8 @@ class Wire:
     ) -> None:
         self.base_url = url.rstrip("/") + "/"
         self.credentials = credentials
+        self.timeout_seconds = timeout_seconds
+        self.verify = verify
         self.last: Exchange | None = None
         self._client = httpx.Client(timeout=timeout_seconds, verify=verify, trust_env=False, follow_redirects=False)
 

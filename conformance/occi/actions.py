@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from conformance.occi.reader import read
-from conformance.occi.server import (
-    ACTIONS,
-    INFRASTRUCTURE,
-    TARGETS,
-    Sent,
-    Server,
-    expect,
-    identify,
-    require,
-    suite,
-)
-from conformance.suite import Level, NotApplicable
+from conformance.occi.server import ACTIONS, INFRASTRUCTURE, TARGETS, Sent, Server, identify, suite
+from conformance.suite import Level, NotApplicable, expect, require
 
 check = suite.check
 

@@ -5,19 +5,8 @@ from __future__ import annotations
 from conformance.occi.actions import DONE
 from conformance.occi.entities import GONE
 from conformance.occi.reader import read
-from conformance.occi.server import (
-    ACTIONS,
-    INFRASTRUCTURE,
-    TARGETS,
-    V11,
-    Sent,
-    Server,
-    expect,
-    identify,
-    require,
-    suite,
-)
-from conformance.suite import NotApplicable
+from conformance.occi.server import ACTIONS, INFRASTRUCTURE, TARGETS, V11, Sent, Server, identify, suite
+from conformance.suite import NotApplicable, expect, require
 
 check = suite.check
 

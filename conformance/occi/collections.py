@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.occi.reader import quote, read
-from conformance.occi.server import V11, V12, Sent, Server, expect, identify, require, suite
-from conformance.suite import Exchange, Level, NotApplicable
+from conformance.occi.server import V11, V12, Sent, Server, identify, suite
+from conformance.suite import Exchange, Level, NotApplicable, expect, require
 
 check = suite.check
 

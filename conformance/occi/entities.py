@@ -6,19 +6,8 @@ from dataclasses import replace
 
 from conformance.occi.query import a_category
 from conformance.occi.reader import quote, read
-from conformance.occi.server import (
-    INFRASTRUCTURE,
-    TARGETS,
-    V11,
-    V12,
-    Sent,
-    Server,
-    expect,
-    identify,
-    require,
-    suite,
-)
-from conformance.suite import Exchange, Level, NotApplicable
+from conformance.occi.server import INFRASTRUCTURE, TARGETS, V11, V12, Sent, Server, identify, suite
+from conformance.suite import Exchange, Level, NotApplicable, expect, require
 
 check = suite.check
 GONE = {404, 410}

@@ -16,11 +16,9 @@ from conformance.occi.server import (
     V11,
     V12,
     Server,
-    expect,
-    require,
     suite,
 )
-from conformance.suite import Exchange, Level, NotApplicable
+from conformance.suite import Exchange, Level, NotApplicable, expect, require
 
 check = suite.check
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from conformance.occi.entities import GONE, REFUSED, post
 from conformance.occi.reader import Value, quote, read
-from conformance.occi.server import INFRASTRUCTURE, V11, Sent, Server, expect, identify, require, suite
-from conformance.suite import Exchange, Level
+from conformance.occi.server import INFRASTRUCTURE, V11, Sent, Server, identify, suite
+from conformance.suite import Exchange, Level, expect, require
 
 check = suite.check
 KIND = "networkinterface"

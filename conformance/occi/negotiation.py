@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from conformance.occi.reader import read
-from conformance.occi.server import CLIENT, V11, V12, Sent, Server, expect, require, suite
-from conformance.suite import Level, NotApplicable
+from conformance.occi.server import CLIENT, V11, V12, Sent, Server, suite
+from conformance.suite import Level, NotApplicable, expect, require
 
 check = suite.check
 

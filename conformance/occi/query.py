@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.occi.reader import Rendering, read
-from conformance.occi.server import BOTH, CORE, V11, V12, Sent, Server, expect, identify, require, suite
-from conformance.suite import Level, NotApplicable
+from conformance.occi.server import BOTH, CORE, V11, V12, Sent, Server, identify, suite
+from conformance.suite import Level, NotApplicable, expect, require
 
 check = suite.check
 WELL_KNOWN = "/.well-known/org/ogf/occi/-/"

@@ -8,19 +8,8 @@ from typing import Any
 from conformance.occi import json_shapes
 from conformance.occi.reader import read
 from conformance.occi.rendering_text import HARD_TITLE
-from conformance.occi.server import (
-    ACTIONS,
-    INFRASTRUCTURE,
-    JSON,
-    OS_TEMPLATE,
-    RESOURCE_TEMPLATE,
-    V12,
-    Server,
-    expect,
-    require,
-    suite,
-)
-from conformance.suite import CheckFailed, Exchange, Level, NotApplicable
+from conformance.occi.server import ACTIONS, INFRASTRUCTURE, JSON, OS_TEMPLATE, RESOURCE_TEMPLATE, V12, Server, suite
+from conformance.suite import CheckFailed, Exchange, Level, NotApplicable, expect, require
 
 check = suite.check
 

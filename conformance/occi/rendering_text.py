@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 
 from conformance.occi.reader import fields, grammar_fault, quote, read
-from conformance.occi.server import V11, Sent, Server, expect, identify, require, suite
-from conformance.suite import CheckFailed, Exchange, Level
+from conformance.occi.server import V11, Sent, Server, identify, suite
+from conformance.suite import CheckFailed, Exchange, Level, expect, require
 
 check = suite.check
 HARD_TITLE = 'a "quoted; part", b=c\\ d, occi.core.summary="x"; e'

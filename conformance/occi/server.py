@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import httpx
 
 from conformance.occi.reader import Rendering, Value, quote, read
-from conformance.suite import CannotRun, CheckFailed, Exchange, NotApplicable, Suite
+from conformance.suite import CannotRun, CheckFailed, Exchange, NotApplicable, Suite, expect
 from conformance.wire import Wire
 
 INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
@@ -420,18 +420,6 @@ class Server:
 
 def _has(headers: Sequence[tuple[str, str]], name: str) -> bool:
     return any(key.lower() == name for key, _ in headers)
-
-
-def expect(answer: Exchange, statuses: Collection[int], what: str) -> None:
-    """Fail unless the status is one of those that the standards allow."""
-    if answer.status not in statuses:
-        allowed = " or ".join(str(status) for status in sorted(statuses))
-        raise CheckFailed(f"{what} was answered {answer.status}, expected {allowed}", answer)
-
-
-def require(condition: object, message: str, answer: Exchange | None = None) -> None:
-    if not condition:
-        raise CheckFailed(message, answer)
 
 
 AREAS = (

@@ -12,21 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.unit.conformance.subject import (
-    BASE,
-    CORE,
-    CRTP,
-    INFRA,
-    JSON,
-    Answer,
-    Category,
-    Cloud,
-    Entity,
-    Fault,
-    Message,
-    Refusal,
-    Request,
-)
+from tests.unit.conformance.http_subject import Answer, Fault, Refusal, Request
+from tests.unit.conformance.subject import BASE, CORE, CRTP, INFRA, JSON, Category, Cloud, Entity, Message
 
 When = Callable[[Request], bool]
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote_plus, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from conformance.occi.reader import Value, quote, read_value, split_outside_quotes, unquote
+from tests.unit.conformance.http_subject import PASSWORD, USER, Answer, HttpSubject, Refusal, Request
 
-USER, PASSWORD = "tester", "secret"
 INFRA = "http://schemas.ogf.org/occi/infrastructure#"
 CORE = "http://schemas.ogf.org/occi/core#"
 BASE = "http://schemas.ogf.org/occi/infrastructure"
@@ -29,34 +25,6 @@ TYPES = ("text/plain", "text/occi+plain", "text/occi", "text/uri-list", JSON)
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"'
 VALUE = rf"(?:{QUOTED}|\d+(?:\.\d+)?|true|false)"
-
-
-@dataclass(frozen=True)
-class Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def header(self, name: str) -> str:
-        return ", ".join(value for key, value in self.headers if key.lower() == name)
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-
-    def header(self, name: str) -> str:
-        return ", ".join(value for key, value in self.headers if key.lower() == name)
-
-
-class Refusal(Exception):
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 @dataclass
@@ -666,89 +634,9 @@ def negotiate(accept: str) -> str:
     raise Refusal(406, "none of those")
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong that is put between the wire and the healthy server, and the checks that must see it."""
-
-    name: str
-    catches: tuple[str, ...]
-    request: Callable[[Request], Request] | None = None
-    answer: Callable[[Request, Answer], Answer] | None = None
-    prepare: Callable[[Cloud], object] | None = None
-
-
-class Subject:
-    """The server, running on a free port of 127.0.0.1; `fault` can be changed while it runs."""
+class Subject(HttpSubject[Cloud]):
+    """The OCCI server, running."""
 
     def __init__(self) -> None:
-        self.cloud = Cloud()
-        self.fault: Fault | None = None
-        subject = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-            disable_nagle_algorithm = True
-
-            def __getattr__(self, name: str) -> Callable[[], None]:
-                if name.startswith("do_"):
-                    return self.serve
-                raise AttributeError(name)
-
-            def serve(self) -> None:
-                subject.serve(self)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = self.note_crash  # type: ignore[method-assign, assignment]
-        self.crashes: list[str] = []
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.cloud.base = self.url
-        self.lock = threading.Lock()
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
-
-    def note_crash(self, *_: object) -> None:
-        self.crashes.append(traceback.format_exc())
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def reset(self, fault: Fault | None = None) -> None:
-        self.cloud = Cloud()
-        self.cloud.base = self.url
-        self.fault = fault
-        self.crashes.clear()
-        if fault and fault.prepare:
-            fault.prepare(self.cloud)
-
-    def serve(self, handler: BaseHTTPRequestHandler) -> None:
-        length = int(handler.headers.get("content-length") or 0)
-        split = urlsplit(handler.path)
-        headers = tuple((n, v.encode("latin-1").decode("utf-8", "replace")) for n, v in handler.headers.items())
-        query = {name: values[0] for name, values in parse_qs(split.query).items()}
-        request = Request(handler.command, unquote_plus(split.path), query, headers, handler.rfile.read(length))
-        with self.lock:
-            answer = self.respond(request)
-        handler.send_response_only(answer.status)
-        for name, value in answer.headers:
-            handler.send_header(name, value.encode().decode("latin-1"))
-        if answer.status != 204:
-            handler.send_header("Content-Length", str(len(answer.body)))
-        handler.end_headers()
-        handler.wfile.write(answer.body)
-        handler.wfile.flush()
-
-    def respond(self, request: Request) -> Answer:
-        fault = self.fault
-        if fault and fault.request:
-            request = fault.request(request)
-        answer = self.cloud.answer(request)
-        base = (("Server", "subject/1 OCCI/1.1 OCCI/1.2 OCCI-CRTP/1.1"), ("Accept", ", ".join(TYPES)))
-        answer = replace(answer, headers=(*base, *answer.headers))
-        return fault.answer(request, answer) if fault and fault.answer else answer
+        versions = "subject/1 OCCI/1.1 OCCI/1.2 OCCI-CRTP/1.1"
+        super().__init__(Cloud, (("Server", versions), ("Accept", ", ".join(TYPES))))

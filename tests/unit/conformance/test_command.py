@@ -6,18 +6,23 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from lxml import etree
 
+from conformance.cdmi import suite as cdmi_suite
 from conformance.command import main
-from conformance.occi import suite
+from conformance.occi import suite as occi_suite
 from conformance.occi.server import Server
-from conformance.suite import Level, Run
+from conformance.suite import Level, Run, Suite
 from conformance.wire import Wire
+from tests.unit.conformance.cdmi_faults import FAULTS as CDMI_FAULTS
+from tests.unit.conformance.cdmi_subject import Subject as CdmiSubject
 from tests.unit.conformance.faults import FAULTS
-from tests.unit.conformance.subject import PASSWORD, USER, Answer, Fault, Request, Subject
+from tests.unit.conformance.http_subject import PASSWORD, USER, Answer, Fault, Request
+from tests.unit.conformance.subject import Subject
 
 
 @pytest.fixture
@@ -121,14 +126,14 @@ def test_hostile_answers_break_no_report(subject: Subject, tmp_path: Path) -> No
     result = command(subject, "--junit", str(junit))
     assert result.exit_code == 1
     assert "\x1b[31m" not in result.output
-    assert etree.parse(str(junit)).getroot().get("tests") == str(len(suite.checks))
+    assert etree.parse(str(junit)).getroot().get("tests") == str(len(occi_suite.checks))
 
 
 def test_interrupted_run_leaves_nothing_behind(subject: Subject) -> None:
     wire = Wire(subject.url, (USER, PASSWORD), 5.0)
     server = Server(wire, 0.2)
     server.discover()
-    run = Run(suite, server, subject.url, Level.MUST, "")
+    run = Run(occi_suite, server, subject.url, Level.MUST, "")
     healthy = server.create
 
     def interrupted(*arguments: object, **named: object) -> str:
@@ -172,13 +177,81 @@ def test_nothing_is_deleted_on_other_servers(subject: Subject) -> None:
         other.close()
 
 
-def test_list_names_every_check() -> None:
-    result = CliRunner().invoke(main, ["list", "occi"])
+@pytest.mark.parametrize("suite", [occi_suite, cdmi_suite], ids=["occi", "cdmi"])
+def test_list_names_every_check(suite: Suite[Any]) -> None:
+    result = CliRunner().invoke(main, ["list", suite.name])
     assert result.exit_code == 0
     assert all(f"`{check.identifier}`" in result.output for check in suite.checks)
 
 
-def test_documentation_lists_every_check() -> None:
-    page = Path(__file__).parents[3] / "docs" / "reference" / "conformance.md"
-    listed = CliRunner().invoke(main, ["list", "occi"]).output
-    assert listed in page.read_text(), "run `python -m conformance list occi` and put its output into the page"
+@pytest.mark.parametrize(("suite", "name"), [("occi", "conformance.md"), ("cdmi", "conformance-cdmi.md")])
+def test_documentation_lists_every_check(suite: str, name: str) -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / name
+    listed = CliRunner().invoke(main, ["list", suite]).output
+    assert listed in page.read_text(), f"run `python -m conformance list {suite}` and put its output into the page"
+
+
+@pytest.fixture(scope="module")
+def cdmi_subject() -> Iterator[CdmiSubject]:
+    running = CdmiSubject()
+    yield running
+    running.close()
+
+
+def cdmi_command(subject: CdmiSubject, *arguments: str) -> Result:
+    account = ["--user", f"{USER}:{PASSWORD}", "--timeout", "0.2"]
+    return CliRunner().invoke(main, ["cdmi", subject.url, *account, *arguments])
+
+
+def test_both_versions_of_cdmi_stand_in_one_report(cdmi_subject: CdmiSubject, tmp_path: Path) -> None:
+    cdmi_subject.reset()
+    plain = tmp_path / "report.json"
+    result = cdmi_command(cdmi_subject, "--only", "data/create,versions/no-header", "--json", str(plain))
+    assert result.exit_code == 0, result.output
+    found = json.loads(plain.read_text())
+    assert found["versions"] == ["1.1.1", "2.0"]
+    outcomes = {(one["area"], one["identifier"]): one["outcome"] for one in found["results"]}
+    assert outcomes["1.1.1 data", "data/create"] == outcomes["2.0 data", "data/create"] == "passed"
+    assert outcomes["1.1.1 versions", "versions/no-header"] == "not applicable"
+    assert outcomes["2.0 versions", "versions/no-header"] == "passed"
+
+
+def test_failed_cdmi_check_shows_its_version_and_exchange(cdmi_subject: CdmiSubject) -> None:
+    cdmi_subject.reset(next(fault for fault in CDMI_FAULTS if fault.name == "updates are 200"))
+    result = cdmi_command(cdmi_subject, "--only", "data/update", "--version", "1.1.1")
+    assert result.exit_code == 1
+    assert "data/update (1.1.1)" in result.output
+    assert "CDMI 1.1.1 §8.4.7" in result.output
+    assert "> PUT http" in result.output
+
+
+def test_one_version_of_cdmi_can_be_asked_for(cdmi_subject: CdmiSubject) -> None:
+    cdmi_subject.reset()
+    result = cdmi_command(cdmi_subject, "--only", "data/create", "--version", "2.0")
+    assert result.exit_code == 0
+    assert "CDMI 2.0 at" in result.output
+
+
+def test_everything_is_made_in_the_container_that_was_named(cdmi_subject: CdmiSubject) -> None:
+    made: list[str] = []
+
+    def listen(request: Request) -> Request:
+        if request.method == "PUT":
+            made.append(request.target)
+        return request
+
+    cdmi_subject.reset(Fault("listening", (), request=listen))
+    cloud = cdmi_subject.cloud
+    cloud.place(cloud.new("container", "tests", cloud.root))
+    result = cdmi_command(cdmi_subject, "--only", "data/update,http/create", "--container", "tests")
+    assert result.exit_code == 0, result.output
+    assert made
+    assert all("/tests/conformance-" in target for target in made)
+    assert list(cloud.root.children) == ["tests"]
+    assert cloud.root.children["tests"].children == {}
+
+
+def test_status_is_2_where_no_cdmi_is_spoken(subject: Subject) -> None:
+    result = CliRunner().invoke(main, ["cdmi", subject.url, "--user", f"{USER}:{PASSWORD}"])
+    assert result.exit_code == 2
+    assert "cdmi_capabilities" in result.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -11,8 +12,11 @@ from conformance.occi import suite
 from conformance.suite import Level, Outcome, Report
 from conformance.wire import Wire
 from tests.unit.conformance.faults import FAULTS
-from tests.unit.conformance.subject import PASSWORD, USER, Fault, Subject
+from tests.unit.conformance.http_subject import PASSWORD, USER, Fault
+from tests.unit.conformance.subject import Subject
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Made once, as a context for each of hundreds of runs would take longer than the runs."""
 NOT_COVERED: dict[str, str] = {}
 """Checks of level must that no fault is known for, with the reason."""
 
@@ -26,7 +30,7 @@ def subject() -> Iterator[Subject]:
 
 def run(subject: Subject, only: str = "", limit_seconds: float = 0.15, fault: Fault | None = None) -> Report:
     subject.reset(fault)
-    wire = Wire(subject.url, (USER, PASSWORD), 10.0)
+    wire = Wire(subject.url, (USER, PASSWORD), 10.0, NO_TLS)
     try:
         return run_occi(wire, limit_seconds, Level.MAY, only)
     finally:

@@ -1,0 +1,48 @@
+"""The names of capabilities that begin with cdmi_: CDMI 1.1.1 §12.1, 2.0 §12.2 and the extensions of 2.0."""
+
+KNOWN = frozenset(
+    """
+    cdmi_RPO cdmi_RTO cdmi_acl cdmi_acount cdmi_assignedsize cdmi_atime cdmi_authentication_methods
+    cdmi_capabilities_exact_inherit cdmi_capabilities_templates cdmi_cms_digest
+    cdmi_cms_encryption cdmi_cms_signature cdmi_containers_as_dataobjects cdmi_copy_container cdmi_copy_dataobject
+    cdmi_copy_dataobject_by_ID cdmi_copy_dataobject_from_queue cdmi_copy_domain cdmi_copy_queue
+    cdmi_copy_queue_by_ID cdmi_cors cdmi_cors_headers cdmi_cors_methods cdmi_cors_origins cdmi_create_container
+    cdmi_create_dataobject cdmi_create_domain cdmi_create_job_container cdmi_create_job_dataobject cdmi_create_queue
+    cdmi_create_reference cdmi_create_reference_by_ID cdmi_create_validator_container
+    cdmi_create_validator_dataobject cdmi_create_value_range cdmi_create_value_range_by_ID cdmi_ctime cdmi_dac
+    cdmi_dac_certificate cdmi_dac_methods cdmi_dac_uri cdmi_data_affinity cdmi_data_autodelete cdmi_data_dispersion
+    cdmi_data_holds cdmi_data_redundancy cdmi_data_retention cdmi_dataobjects cdmi_dataobjects_as_containers
+    cdmi_delete_container cdmi_delete_dataobject cdmi_delete_domain cdmi_delete_queue cdmi_deserialize_container
+    cdmi_deserialize_dataobject cdmi_deserialize_dataobject_by_ID cdmi_deserialize_domain cdmi_deserialize_queue
+    cdmi_deserialize_queue_by_ID cdmi_domain_members cdmi_domain_summary cdmi_domains cdmi_enc_access cdmi_enc_cms
+    cdmi_enc_inplace cdmi_enc_jwe cdmi_enc_key_id cdmi_enc_object_sign_id cdmi_enc_object_verify_id
+    cdmi_enc_signature cdmi_enc_value_sign_id cdmi_enc_value_verify_id cdmi_encryption cdmi_export_cifs
+    cdmi_export_container_cifs cdmi_export_container_iscsi cdmi_export_container_nfs cdmi_export_container_occi
+    cdmi_export_container_s3 cdmi_export_container_smb cdmi_export_container_webdav cdmi_export_iscsi
+    cdmi_export_nfs cdmi_export_occi_iscsi cdmi_export_s3 cdmi_export_smb cdmi_export_webdav
+    cdmi_geographic_placement cdmi_group cdmi_hash cdmi_header_metadata cdmi_header_metadata_maxitems
+    cdmi_header_metadata_maxsize cdmi_header_metadata_maxtotalsize cdmi_hold_id cdmi_immediate_redundancy
+    cdmi_infrastructure_redundancy cdmi_jobs cdmi_jobs_action cdmi_jobs_actions cdmi_jobs_global_container
+    cdmi_jwe_alg cdmi_jwe_enc cdmi_jws_alg cdmi_latency cdmi_list_children cdmi_list_children_extended
+    cdmi_list_children_range cdmi_list_children_recursive cdmi_logging cdmi_mcount cdmi_metadata_maxitems
+    cdmi_metadata_maxsize cdmi_metadata_maxtotalsize cdmi_modify_deserialize_container
+    cdmi_modify_deserialize_dataobject cdmi_modify_deserialize_domain cdmi_modify_deserialize_queue
+    cdmi_modify_metadata cdmi_modify_value cdmi_modify_value_range cdmi_move_container cdmi_move_dataobject
+    cdmi_move_domain cdmi_move_queue cdmi_mtime cdmi_multipart_mime cdmi_notification cdmi_object_access_by_ID
+    cdmi_object_copy_from_local cdmi_object_copy_from_remote cdmi_object_move_from_ID cdmi_object_move_from_local
+    cdmi_object_move_from_remote cdmi_object_move_to_ID cdmi_owner cdmi_partial cdmi_partial_count
+    cdmi_partial_range cdmi_partial_replace cdmi_partial_timeout cdmi_post_dataobject cdmi_post_dataobject_by_ID
+    cdmi_post_queue cdmi_post_queue_by_ID cdmi_query cdmi_query_contains cdmi_query_immediate cdmi_query_regex
+    cdmi_query_tags cdmi_query_value cdmi_queues cdmi_read_metadata cdmi_read_value cdmi_read_value_range
+    cdmi_reference_queue cdmi_references cdmi_representations cdmi_retention_autodelete cdmi_retention_id
+    cdmi_retention_period cdmi_sanitization_method cdmi_security_access_control cdmi_security_audit
+    cdmi_security_data_integrity cdmi_security_encryption cdmi_security_immutability cdmi_security_sanitization
+    cdmi_serialization_json cdmi_serialize_container cdmi_serialize_container_to_ID cdmi_serialize_dataobject
+    cdmi_serialize_dataobject_to_ID cdmi_serialize_domain cdmi_serialize_domain_to_ID cdmi_serialize_queue
+    cdmi_serialize_queue_to_ID cdmi_signature cdmi_size cdmi_snapshot cdmi_snapshots cdmi_throughput
+    cdmi_validator_schema_formats cdmi_validators cdmi_validators_global_container cdmi_value_hash
+    cdmi_valuetransferencoding cdmi_valuetransferencoding_json cdmi_version_age cdmi_version_children
+    cdmi_version_current cdmi_version_object cdmi_version_oldest cdmi_version_parent cdmi_versioning
+    cdmi_versions_age cdmi_versions_count cdmi_versions_size
+    """.split()  # noqa: SIM905
+)
