@@ -1,73 +1,165 @@
-"""Threads for clients that send and read slowly: each request has so long, however its bytes are doled out."""
+"""Threads for clients that send and read slowly, so that they take none from those who don't.
+
+A request is read, and its answer sent, by one of many cheap threads, within the setting `request_s`; only in between
+does it take one of the few places in which the application works.
+"""
 
 from __future__ import annotations
 
 import errno
+import io
 import socket
+import threading
 import time
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any, TypeVar
 
+import gunicorn.util
 from gunicorn.workers.gthread import ThreadWorker
 
+CLIENTS_AT_ONCE = 64
+"""Of one worker: each may cost a body's memory and a thread that mostly waits."""
 LEAST_BYTES_PER_S = 256 << 10
-"""What has come buys time for what is to come at this rate, so that large values can be sent."""
+"""What has come buys time for what is to come at this rate, so that large values can be sent; and so have answers."""
+SENT_AT_ONCE_BYTES = 1 << 20
+LATE = b"The request was not here in time.\n"
+
+T = TypeVar("T")
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Late(ConnectionResetError):
+    """A client that sends or reads too slowly, which is treated as one that is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "the client is too slow")
 
 
 class TimedSocket(socket.socket):
-    """A client's connection whose requests must be here by `due`, and whose answers be taken `limit_s` after.
+    """A client's connection: a request must be here by `due`, its answer be taken by `answer_due`.
 
-    What a client sends moves `due` on.
-
-    Who is late is treated as gone (`ConnectionResetError`).
+    Both move on with the bytes that pass.
     """
 
     limit_s: float
     due: float
+    answer_due: float | None
+
+    def begin(self, limit_s: float) -> None:
+        """A new request, from now on."""
+        self.limit_s = limit_s
+        self.due = time.monotonic() + limit_s
+        self.answer_due = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         if self.gettimeout() == 0:
             return super().recv(size, flags)
-        try:
-            self.settimeout(max(0.001, self.due - time.monotonic()))
-            data = super().recv(size, flags)
-            self.due += len(data) / LEAST_BYTES_PER_S
-            return data
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the client sends too slowly") from None
-        finally:
-            self.setblocking(True)
+        data = self._within(self.due, lambda: super(TimedSocket, self).recv(size, flags))
+        self.due += len(data) / LEAST_BYTES_PER_S
+        return data
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        try:
-            self.settimeout(self.limit_s)
-            super().sendall(data, flags)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly") from None
-        finally:
-            self.setblocking(True)
+        rest = memoryview(data).cast("B")
+        due = self._begin_answer()
+        while rest:
+            piece, rest = rest[:SENT_AT_ONCE_BYTES], rest[SENT_AT_ONCE_BYTES:]
+            self._within(due, partial(super().sendall, piece, flags))
+            due += len(piece) / LEAST_BYTES_PER_S
+            self.answer_due = due
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """As `sendall`, but the limit is for each piece that the kernel takes: values may be large."""
+        due = self._begin_answer()
+        sent = 0
+        while count is None or sent < count:
+            piece = SENT_AT_ONCE_BYTES if count is None else min(SENT_AT_ONCE_BYTES, count - sent)
+            taken = self._within(due, partial(super().sendfile, file, offset + sent, piece))
+            if taken == 0:
+                break
+            sent += taken
+            due += taken / LEAST_BYTES_PER_S
+            self.answer_due = due
+        return sent
+
+    def _begin_answer(self) -> float:
+        return time.monotonic() + self.limit_s if self.answer_due is None else self.answer_due
+
+    def _within(self, due: float, act: Callable[[], T]) -> T:
+        """`TimeoutError` still is the end of a shorter limit that somebody has set on the socket."""
+        own_s = self.gettimeout()
+        left_s = due - time.monotonic()
+        if left_s <= 0:
+            raise Late
+        self.settimeout(left_s if own_s is None else min(own_s, left_s))
         try:
-            self.settimeout(self.limit_s)
-            return super().sendfile(file, offset, count)
+            return act()
         except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly") from None
+            if own_s is not None and own_s < left_s:
+                raise
+            raise Late from None
         finally:
-            self.setblocking(True)
+            self.settimeout(own_s)
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threads, with an end to what one client may have of them (the setting `request_s`)."""
+    """gunicorn's threads, with an end to what one client may have of them."""
 
     limit_s: float
 
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(CLIENTS_AT_ONCE)
+
     def enqueue_req(self, conn: Any) -> None:
+        """Who has sent nothing yet takes no thread: the loop waits for the first byte, as long as for the next."""
         if not isinstance(conn.sock, TimedSocket):
             conn.sock = TimedSocket(fileno=conn.sock.detach())
-            conn.sock.limit_s = self.limit_s
-        super().enqueue_req(conn)
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def handle(self, conn: Any) -> Any:
-        conn.sock.due = time.monotonic() + self.limit_s
-        return super().handle(conn)
+        conn.sock.begin(self.limit_s)
+        goes_on = super().handle(conn)
+        if not goes_on:
+            # Here and not in the loop, which would wait two seconds for each client that doesn't close its end.
+            gunicorn.util.close_graceful(conn.sock)
+            conn.close = lambda graceful=False: None  # noqa: ARG005
+        return goes_on
+
+
+class Resumed:
+    """The first part of a body, which was read before, and the rest, which wasn't."""
+
+    def __init__(self, first: bytes, rest: Any) -> None:
+        self._first = io.BytesIO(first)
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return self._first.read() + bytes(self._rest.read())
+        data = self._first.read(size)
+        return data + bytes(self._rest.read(size - len(data))) if len(data) < size else data
+
+
+def in_turn(application: Wsgi, places: int, read_before_bytes: int) -> Wsgi:
+    """The application with at most `places` requests at work at a time, each with the start of its body at hand."""
+    free = threading.BoundedSemaphore(places)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        body = environ["wsgi.input"]
+        try:
+            first = bytes(body.read(read_before_bytes))
+        except Late:
+            start_response("408 Request Timeout", [("Content-Type", "text/plain"), ("Connection", "close")])
+            return [LATE]
+        environ["wsgi.input"] = io.BytesIO(first) if len(first) < read_before_bytes else Resumed(first, body)
+        with free:
+            return application(environ, start_response)
+
+    return serve

@@ -10,8 +10,8 @@ import structlog
 from gunicorn.app.base import BaseApplication
 
 from altostratus import logs
-from altostratus.application import Application, create_application, site_of
-from altostratus.patience import PatientWorker
+from altostratus.application import create_application, site_of
+from altostratus.patience import PatientWorker, Wsgi, in_turn
 from altostratus.settings import Settings
 from backends.cloud.values import sweep_values
 from backends.errors import DatabaseUnavailable
@@ -67,10 +67,12 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         if removed:
             log.info("swept values that nothing points to", removed=removed)
 
-    def load(self) -> Application:
+    def load(self) -> Wsgi:
         # gunicorn drops the application's own Server field, which must name the OCCI versions (GFD.223 §5.6.3).
-        gunicorn.http.wsgi.SERVER = site_of(self._settings).server_header
-        return create_application(self._settings, self._database)
+        site = site_of(self._settings)
+        gunicorn.http.wsgi.SERVER = site.server_header
+        application = create_application(self._settings, self._database)
+        return in_turn(application, self._settings.threads, site.body_size_max_bytes + 1)
 
 
 def _forget_metrics_of(_arbiter: object, worker: Any) -> None:

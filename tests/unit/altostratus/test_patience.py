@@ -1,0 +1,168 @@
+"""Clients that are slow, on purpose or not, take nothing from others and not more than their time."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from altostratus.patience import Late, TimedSocket
+from tests.conftest import repository, wait_until
+
+SLOW_CLIENTS = 40
+PATIENCE_S = 30
+BEGUN = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\nx"
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    notes: Path
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+
+    def post(self, body: bytes, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        connection.request("POST", "/", body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+
+    def ended(self) -> list[str]:
+        """The sizes of the answers that are over, sent or not."""
+        return self.notes.read_text().split() if self.notes.exists() else []
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[float], Server]]:
+    processes = []
+
+    def start(limit_s: float) -> Server:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        notes = tmp_path / "notes"
+        script = Path(__file__).with_name("patient_server.py")
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, str(script), str(port), str(limit_s), str(notes)],
+                cwd=repository(),
+                env={"PYTHONPATH": str(repository())},
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+
+        def is_up() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_until(is_up, PATIENCE_S)
+        return Server(port, notes)
+
+    yield start
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTT", BEGUN], ids=["nothing", "half a line", "a byte of the body"])
+def test_others_are_served_while_forty_clients_dawdle(serve: Callable[[float], Server], sent: bytes) -> None:
+    server = serve(4 * PATIENCE_S)
+    with ExitStack() as clients:
+        for _ in range(SLOW_CLIENTS):
+            clients.enter_context(server.connect()).sendall(sent)
+        assert server.post(b"abc").getheader("Content-Length") == "3"
+
+
+def test_others_are_served_while_forty_clients_do_not_read(serve: Callable[[float], Server]) -> None:
+    server = serve(4 * PATIENCE_S)
+    with ExitStack() as clients:
+        for _ in range(SLOW_CLIENTS):
+            clients.enter_context(server.connect()).sendall(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert server.post(b"abc").getheader("Content-Length") == "3"
+
+
+def test_who_sends_a_byte_at_a_time_is_cut_off(serve: Callable[[float], Server]) -> None:
+    server = serve(2)
+    with server.connect() as client:
+        client.sendall(BEGUN)
+        client.setblocking(False)
+        end = time.monotonic() + PATIENCE_S
+        answer = b""
+        while not answer:
+            assert time.monotonic() < end, "never cut off"
+            try:
+                client.send(b"x")
+                answer = client.recv(4096)
+            except BlockingIOError:
+                time.sleep(0.01)
+            except ConnectionError:
+                break
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_who_never_reads_its_answer_is_cut_off(serve: Callable[[float], Server]) -> None:
+    server = serve(2)
+    with server.connect() as client:
+        client.sendall(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: len(server.ended()) == 1, PATIENCE_S)
+        received = 0
+        try:
+            while part := client.recv(2**20):
+                received += len(part)
+        except ConnectionError:
+            pass
+    assert received < int(server.ended()[0])
+
+
+def test_each_request_of_a_connection_has_its_own_time() -> None:
+    ours, theirs = socket.socketpair()
+    with TimedSocket(fileno=ours.detach()) as connection, theirs:
+        connection.begin(0.01)
+        with pytest.raises(Late):
+            connection.recv(1)
+        theirs.sendall(b"x")
+        with pytest.raises(Late):
+            connection.recv(1)
+        connection.begin(PATIENCE_S)
+        assert connection.recv(1) == b"x"
+
+
+def test_a_shorter_limit_on_the_socket_holds() -> None:
+    ours, theirs = socket.socketpair()
+    with TimedSocket(fileno=ours.detach()) as connection, theirs:
+        connection.begin(PATIENCE_S)
+        connection.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        assert connection.gettimeout() == 0.01
+
+
+def test_long_bodies_and_bodies_in_chunks_are_served_whole(serve: Callable[[float], Server]) -> None:
+    server = serve(PATIENCE_S)
+    assert server.post(iter([b"abc", b"de"])).getheader("Content-Length") == "5"  # type: ignore[arg-type]
+    assert server.post(b"x" * 5000).getheader("Content-Length") == "5000"
+    assert server.post(iter([b"x" * 999, b"y" * 2000])).getheader("Content-Length") == "2999"  # type: ignore[arg-type]
+    with server.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_client_that_waits_to_be_told_to_continue_is_told(serve: Callable[[float], Server]) -> None:
+    with serve(PATIENCE_S).connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 100 Continue")
+        client.sendall(b"abc")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
