@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -29,6 +30,7 @@ INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
 OS_TEMPLATE = "http://altostratus.local/occi/os_tpl#default"
 SWEEP_S = 3
 """Often, so that whatever a sweep could disturb meets one."""
+SHARED_NETWORKS = count(140)
 IMAGE_VARIABLE = "ALTOSTRATUS_TEST_IMAGE"
 DEFAULT_IMAGE = Path(os.environ.get(IMAGE_VARIABLE, repository() / ".cache" / "default.qcow2"))
 
@@ -161,8 +163,10 @@ def free_port() -> int:
 
 
 def make_gateway(folder: Path, **settings: str) -> Gateway:
+    """Each with a shared network of its own: another may run beside it."""
     let_others_enter(folder)
-    return Gateway(folder / "state", f"127.0.0.1:{free_port()}", settings)
+    shared = {"ALTOSTRATUS_SHARED_NETWORK": f"10.{next(SHARED_NETWORKS)}.0.0/16"}
+    return Gateway(folder / "state", f"127.0.0.1:{free_port()}", shared | settings)
 
 
 @pytest.fixture(scope="session")
@@ -172,6 +176,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         pytest.skip("the gateway makes domains and bridges, which needs root")
     gateway = make_gateway(
         tmp_path_factory.mktemp("gateway"),
+        ALTOSTRATUS_SHARED_NETWORK="10.130.0.0/16",
         ALTOSTRATUS_CORES_OVERCOMMIT="16",
         ALTOSTRATUS_GRACEFUL_STOP_S="30",
         ALTOSTRATUS_SWEEP_S=str(SWEEP_S),

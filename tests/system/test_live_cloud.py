@@ -179,25 +179,26 @@ def test_nothing_is_left_of_what_is_deleted(gateway: Gateway, alice: User) -> No
     for path in (running, stopped, asleep, disk, network):
         remove(alice, path)
     eventually(lambda: not rows(gateway), "the end of the rows")
-    eventually(lambda: on_the_host(gateway) == before, "the end of everything on the host")
+    try:
+        eventually(lambda: on_the_host(gateway) == before, "the end of everything on the host")
+    except AssertionError:
+        assert on_the_host(gateway) == before  # shows the difference
+        raise
     assert not [path for path in Path("/var/lib/libvirt/qemu/save").glob("*") if gateway.cloud_tag() in path.name]
 
 
 def on_the_host(gateway: Gateway) -> set[str]:
     """What carries the cloud's name on the host, its DHCP servers included."""
-    servers = {
-        f"process {folder.name}"
-        for folder in Path("/proc").glob("[0-9]*")
-        if (words := command_line(folder)).startswith(b"dnsmasq") or b"/dnsmasq" in words.partition(b"\0")[0]
-    }
+    commands = [command_line(folder) for folder in Path("/proc").glob("[0-9]*")]
+    servers = {command for command in commands if "dnsmasq" in command and str(gateway.state) in command}
     return set(gateway.leftovers()) | servers
 
 
-def command_line(process: Path) -> bytes:
+def command_line(process: Path) -> str:
     try:
-        return (process / "cmdline").read_bytes()
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError):
-        return b""
+        return ""
 
 
 def rows(gateway: Gateway) -> list[str]:
