@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import falcon
 
 from backends.errors import Conflict, Invalid, NotFound
-from backends.objects import Found, ObjectKind, Referred
-from cdmi_server import container, dataobject, objectid, plain
+from backends.objects import Address, Found, ObjectKind, Referred
+from cdmi_server import container, dataobject, multipart, objectid, plain, queue, relocation
 from cdmi_server.call import Call
 from cdmi_server.capabilities import Capabilities
 from cdmi_server.errors import answer_error
@@ -22,9 +23,14 @@ from cdmi_server.negotiation import (
 )
 from cdmi_server.paths import escaped, parse_place, split_root
 from cdmi_server.site import Site
-from renderers.cdmi.representation import CONTAINER, DATAOBJECT, CdmiError, Version
+from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
-CLAIMS = (*dataobject.CLAIMS, *container.CLAIMS, *objectid.CLAIMS)
+CLAIMS = (*dataobject.CLAIMS, *container.CLAIMS, *objectid.CLAIMS, *multipart.CLAIMS, *queue.CLAIMS, *relocation.CLAIMS)
+CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
+    CONTAINER: container.create,
+    DATAOBJECT: dataobject.create,
+    QUEUE: queue.create,
+}
 ROOT_PATTERN = r"/cdmi/"
 METHODS = "GET, HEAD, PUT, PATCH, POST, DELETE"
 
@@ -111,6 +117,8 @@ def _read(call: Call) -> None:
             dataobject.read(call)
         case ObjectKind.DATAOBJECT, False:
             plain.read_value(call)
+        case _, True:
+            queue.read(call, found)
         case _:
             raise Invalid("queues are read by CDMI only: expected Accept: application/cdmi-queue")
 
@@ -127,20 +135,27 @@ def _put(call: Call) -> None:
             plain.write_value(call, existing)
         return
     call.check_version()
+    if multipart.is_multipart(call.request) and not call.place.slash:
+        if existing is None:
+            dataobject.answer_created(call, multipart.create(call, call.place.address))
+        else:
+            multipart.update(call, existing)
+        return
     given = media_type(call.request.env.get("CONTENT_TYPE", ""))
     wanted = given or (CONTAINER if call.place.slash else DATAOBJECT)
     if call.place.slash != (wanted == CONTAINER) and not (existing and call.place.address.start):
         raise Invalid(f"the body is {wanted}, and the URI {'ends' if call.place.slash else 'does not end'} in '/'")
     if existing is not None:
         _update(call, existing, wanted)
-    elif wanted == CONTAINER:
-        check_content_type(call.request, CONTAINER)
-        container.create(call, call.place.address, call.read_object())
-    elif wanted == DATAOBJECT:
-        check_content_type(call.request, DATAOBJECT)
-        dataobject.create(call, call.place.address, call.read_object())
     else:
-        raise Invalid(f"Content-Type is {given[:100]!r}, of which nothing can be made here")
+        _create(call, wanted)
+
+
+def _create(call: Call, wanted: str) -> None:
+    if wanted not in CREATORS:
+        raise Invalid(f"Content-Type is {wanted[:100]!r}, of which nothing can be made here")
+    check_content_type(call.request, wanted)
+    CREATORS[wanted](call, call.place.address, call.read_object())
 
 
 def _update(call: Call, existing: Found, wanted: str) -> None:
@@ -150,6 +165,8 @@ def _update(call: Call, existing: Found, wanted: str) -> None:
             change = container.replace if whole else container.update
         case ObjectKind.DATAOBJECT, str() as given if given == DATAOBJECT:
             change = dataobject.replace if whole else dataobject.update
+        case ObjectKind.QUEUE, str() as given if given == QUEUE:
+            change = queue.update
         case kind, _:
             raise Invalid(f"the body is {wanted[:60]!r}, but at this URI is a {kind}")
     change(call, existing, call.read_object())
@@ -161,12 +178,19 @@ def _patch(call: Call) -> None:
         if call.request.get_header("Content-Range") is None:
             raise Invalid("PATCH of a value needs Content-Range: expected one such as bytes 0-99/*")
         plain.write_value(call, existing)
+    elif multipart.is_multipart(call.request) and existing.object.kind is ObjectKind.DATAOBJECT:
+        multipart.update(call, existing)
     else:
         _update(call, existing, media_type(call.request.env.get("CONTENT_TYPE", "")))
 
 
 def _post(call: Call) -> None:
     found = call.cloud.find_object(call.place.address)
+    if found.object.kind is ObjectKind.QUEUE:
+        call.check_version()
+        check_content_type(call.request, QUEUE)
+        queue.enqueue(call, found, call.read_object())
+        return
     if found.object.kind is not ObjectKind.CONTAINER:
         raise Invalid(f"POST goes to containers and queues, and this is a {found.object.kind}")
     _check_slash(call, found)
@@ -174,14 +198,23 @@ def _post(call: Call) -> None:
         plain.post_value(call, found)
         return
     call.check_version()
+    if multipart.is_multipart(call.request):
+        dataobject.answer_created(call, multipart.create(call, container.new_address(found)))
+        return
+    if media_type(call.request.env.get("CONTENT_TYPE", "")) == QUEUE:
+        queue.create(call, container.new_address(found), call.read_object())
+        return
     check_content_type(call.request, DATAOBJECT)
     dataobject.create(call, container.new_address(found), call.read_object())
 
 
 def _delete(call: Call) -> None:
+    found = call.cloud.find_itself(call.place.address)
+    if call.selection and found.object.kind is ObjectKind.QUEUE:
+        queue.dequeue(call, found)
+        return
     if call.selection:
         raise Invalid("only values of queues can be deleted by fields of the URI")
-    found = call.cloud.find_itself(call.place.address)
     if found.object.kind is not ObjectKind.REFERENCE:
         _check_slash(call, found)
     call.cloud.delete_object(found)

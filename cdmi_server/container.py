@@ -8,10 +8,10 @@ from uuid import uuid4
 import falcon
 
 from backends.acl import AceMask
-from backends.objects import Address, Child, Found, NewObject, ObjectChanges, ObjectKind
-from cdmi_server import bodies
+from backends.objects import SNAPSHOTS, Address, Child, Found, NewObject, ObjectChanges, ObjectKind
+from cdmi_server import bodies, relocation
 from cdmi_server.call import Call
-from cdmi_server.capabilities import claims
+from cdmi_server.capabilities import SYSTEM, claims
 from cdmi_server.dataobject import create_reference
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import check_acceptable
@@ -23,14 +23,19 @@ from renderers.cdmi.representation import CONTAINER
 CLAIMS = (
     *claims("container", "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata"),
     *claims("container", "cdmi_modify_metadata", "cdmi_create_container", "cdmi_delete_container"),
+    *claims("container", "cdmi_snapshot"),
+    *claims(SYSTEM, "cdmi_snapshots"),
 )
 
 
 def create(call: Call, address: Address, body: dict[str, Any]) -> None:
     bodies.check_fields(body, frozenset())
-    source = bodies.one_source(body, ("reference",))
+    source = bodies.one_source(body, ("reference", *relocation.SOURCES))
     if source == "reference":
         create_reference(call, address, body)
+        return
+    if source in relocation.SOURCES:
+        answer_created(call, relocation.relocate(call, address, body, source, ObjectKind.CONTAINER))
         return
     new = NewObject(ObjectKind.CONTAINER, new_metadata(call.site, body.get("metadata", {})))
     answer_created(call, call.cloud.create_object(address, new))
@@ -48,12 +53,21 @@ def read(call: Call, found: Found) -> None:
     check_acceptable(call.request, CONTAINER)
     fields = common_fields(call, found)
     fields["metadata"] = metadata_field(call, found)
+    if "snapshots" in call.selection and found.rights & AceMask.LIST_CONTAINER:
+        fields |= _snapshots_field(call, found)
     wants_children = "children" in call.selection or "childrenrange" in call.selection
     if wants_children and found.rights & AceMask.LIST_CONTAINER:
         fields |= children_fields(call, found)
     elif wants_children and call.selection and not set(fields) & {field.name for field in call.selection}:
         call.cloud.require(found, AceMask.LIST_CONTAINER)
     call.answer_json(CONTAINER, select(call, found, fields))
+
+
+def _snapshots_field(call: Call, found: Found) -> dict[str, Any]:
+    """Their URIs; no field where there are none."""
+    names = call.cloud.snapshots(found)
+    above = path_of(call, found)
+    return {"snapshots": [f"{above}{SNAPSHOTS}/{name}/" for name in names]} if names else {}
 
 
 def children_fields(call: Call, found: Found) -> dict[str, Any]:
@@ -72,11 +86,13 @@ def marked(child: Child) -> str:
 
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(body, frozenset({"snapshot"}))
     bodies.one_source(body, ())
     metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
     if metadata is not None:
         call.cloud.change_object(found, ObjectChanges(metadata))
+    if "snapshot" in body:
+        call.cloud.snapshot_container(found, bodies.field_text(body, "snapshot").removesuffix("/"))
     call.response.status = falcon.HTTP_204
 
 

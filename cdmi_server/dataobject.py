@@ -11,7 +11,7 @@ from backends.acl import AceMask
 from backends.cloud.values import Piece
 from backends.errors import Invalid, NotAllowed
 from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
-from cdmi_server import bodies
+from cdmi_server import bodies, multipart, relocation
 from cdmi_server.call import CHUNK_BYTES, Call
 from cdmi_server.capabilities import SYSTEM, claims
 from cdmi_server.metadata import changed_metadata, new_metadata
@@ -35,9 +35,12 @@ CLAIMS = (
 def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
     """PUT of a name or POST to a container; `address` None is POST to /cdmi_objectid/."""
     bodies.check_fields(body, frozenset())
-    source = bodies.one_source(body, ("value", "reference"))
+    source = bodies.one_source(body, ("value", "reference", *relocation.SOURCES))
     if source == "reference":
         create_reference(call, address, body)
+        return
+    if source in relocation.SOURCES:
+        answer_created(call, relocation.relocate(call, address, body, source, ObjectKind.DATAOBJECT))
         return
     encoding = bodies.encoding_of(call, body) or Encoding.UTF_8
     new = NewObject(
@@ -83,7 +86,8 @@ def answer_created(call: Call, made: Found) -> None:
 def read(call: Call) -> None:
     """All fields or those asked for. A value in a file goes out piece by piece."""
     selection = call.selection
-    check_acceptable(call.request, DATAOBJECT)
+    if not multipart.is_wanted(call.request):
+        check_acceptable(call.request, DATAOBJECT)
     wants_value = "value" in selection
     found, value = call.cloud.open_value(call.place.address) if wants_value else (_found(call), b"")
     fields = common_fields(call, found)
@@ -99,9 +103,12 @@ def read(call: Call) -> None:
     if not (wants_value and readable and status == falcon.HTTP_200):
         call.answer_json(DATAOBJECT, chosen, status=status)
         return
-    call.begin_answer(DATAOBJECT, status)
     asked = selection.range_of("value")
     part = asked.within(found.object.size_bytes) if asked else _all_of(found)
+    if multipart.is_wanted(call.request):
+        multipart.answer(call, chosen, found, value, pieces(value, part))
+        return
+    call.begin_answer(DATAOBJECT, status)
     encoded = _encoded(call, found, pieces(value, part), in_part=asked is not None)
     body = json.render_with_value(chosen, encoded)
     if isinstance(value, bytes):

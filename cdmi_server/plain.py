@@ -116,7 +116,7 @@ def write_value(call: Call, existing: Found | None) -> None:
                 new = NewObject(
                     ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", Encoding.BASE64, completion
                 )
-                call.cloud.create_with_range(address, new, Piece(part.first, received))
+                call.cloud.create_with_ranges(address, new, [Piece(part.first, received)])
             else:
                 changes = ObjectChanges(None, None, Encoding.BASE64, completion)
                 call.cloud.write_value_ranges(existing, [Piece(part.first, received)], changes)

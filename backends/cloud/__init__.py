@@ -12,8 +12,8 @@ from backends.cloud.images import ImageDoor
 from backends.cloud.links import AttachmentChanges, InterfaceChanges, LinkDoor
 from backends.cloud.machines import MachineChanges, MachineDoor
 from backends.cloud.networks import NetworkChanges, NetworkDoor
+from backends.cloud.queues import QueueDoor
 from backends.cloud.tags import TagDoor
-from backends.cloud.values import ValueDoor
 
 __all__ = [
     "AttachmentChanges",
@@ -25,5 +25,5 @@ __all__ = [
 ]
 
 
-class Cloud(MachineDoor, NetworkDoor, DiskDoor, LinkDoor, ImageDoor, TagDoor, ValueDoor):
+class Cloud(MachineDoor, NetworkDoor, DiskDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor):
     """Everything the caller may do; see the module's docstring."""

@@ -267,6 +267,8 @@ class ObjectDoor(Door):
             raise Invalid("the root container can't be deleted")
         if found.object.name == SNAPSHOTS:
             raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
+        if found.names is not None and SNAPSHOTS in found.names[:-2]:
+            raise Invalid("a snapshot can't be changed: expected it to be deleted as a whole")
         if not (found.rights & AceMask.DELETE or found.parent_rights & AceMask.DELETE_OBJECT):
             raise NotAllowed(f"the access control list doesn't let {self._caller.user_name} delete it")
         now = datetime.now(UTC)

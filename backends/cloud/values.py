@@ -52,9 +52,7 @@ class ValueDoor(ObjectDoor):
 
     def write_value_ranges(self, found: Found, pieces: Sequence[Piece], changes: ObjectChanges) -> None:
         """Puts the pieces into the value, which grows as needed; what nobody wrote reads as zeros."""
-        for piece in pieces:
-            if piece.offset + piece.data.size_bytes > OBJECT_MAX_BYTES:
-                raise Invalid(f"the value would have more than {OBJECT_MAX_BYTES} bytes")
+        _check_size(pieces)
         # `new` is closed after the commit: until then its lock keeps the sweep away.
         with self._values.receive() as new, self._change() as connection:
             found = self._changeable(connection, found, changes, valued=True)
@@ -73,28 +71,23 @@ class ValueDoor(ObjectDoor):
                 connection.execute(query("objects.set_value"), {"id": old.id, **parts})
         self._drop(old.value_file)
 
-    def create_with_range(self, address: Address, new: NewObject, piece: Piece) -> Found:
-        """A new object of which nothing is written but a part."""
-        end = piece.offset + piece.data.size_bytes
-        if end > OBJECT_MAX_BYTES:
-            raise Invalid(f"the value would have more than {OBJECT_MAX_BYTES} bytes")
+    def create_with_ranges(self, address: Address | None, new: NewObject, pieces: Sequence[Piece]) -> Found:
+        """A new object of which nothing is written but these."""
+        _check_size(pieces)
+        size_bytes = max(piece.offset + piece.data.size_bytes for piece in pieces)
         with self._values.receive() as whole:
-            if end <= INLINE_MAX_BYTES:
-                whole.write(b"\0" * piece.offset + (piece.data.inline or b""))
+            if size_bytes <= INLINE_MAX_BYTES:
+                whole.write(_put_into(b"", pieces, size_bytes))
             else:
-                write_at(whole, piece.offset, piece.data)
-            written = multirange((piece.offset, end)) if piece.offset else None
-            return self.create_object(address, new, whole, written)
+                for piece in pieces:
+                    write_at(whole, piece.offset, piece.data)
+            return self.create_object(address, new, whole, _joined([], pieces, size_bytes))
 
     def _compose(self, found: Found, pieces: Sequence[Piece], new: Received, size_bytes: int) -> None:
         """The old value with the pieces in it."""
         stored = found.object
         if size_bytes <= INLINE_MAX_BYTES and stored.value_file is None:
-            value = bytearray(self._inline_value(found)).ljust(size_bytes, b"\0")
-            for piece in pieces:
-                data = piece.data.inline or b""
-                value[piece.offset : piece.offset + len(data)] = data
-            new.write(bytes(value))
+            new.write(_put_into(self._inline_value(found), pieces, size_bytes))
             return
         if stored.value_file is None:
             new.write(self._inline_value(found))
@@ -123,20 +116,40 @@ class ValueDoor(ObjectDoor):
     ) -> Multirange[int] | None:
         """Which bytes have been written now; None when there is no gap."""
         row = connection.execute(query("objects.written"), {"id": found.object.id}).fetchone()
-        before = row[0] if row and row[0] is not None else multirange((0, found.object.size_bytes))
-        ranges = sorted(
-            [(part.lower or 0, part.upper or 0) for part in before]
-            + [(piece.offset, piece.offset + piece.data.size_bytes) for piece in pieces if piece.data.size_bytes]
-        )
-        joined: list[tuple[int, int]] = []
-        for start, end in ranges:
-            if joined and start <= joined[-1][1]:
-                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-            else:
-                joined.append((start, end))
-        if len(joined) > GAPS_MAX:
-            raise Invalid(f"the value would have more than {GAPS_MAX} gaps: expected ranges that follow each other")
-        return None if joined in ([], [(0, size_bytes)]) else multirange(*joined)
+        if row is None or row[0] is None:
+            return _joined([(0, found.object.size_bytes)], pieces, size_bytes)
+        return _joined([(part.lower or 0, part.upper or 0) for part in row[0]], pieces, size_bytes)
+
+
+def _check_size(pieces: Sequence[Piece]) -> None:
+    for piece in pieces:
+        if piece.offset + piece.data.size_bytes > OBJECT_MAX_BYTES:
+            raise Invalid(f"the value would have more than {OBJECT_MAX_BYTES} bytes")
+
+
+def _put_into(old: bytes, pieces: Sequence[Piece], size_bytes: int) -> bytes:
+    """In memory, of pieces that are."""
+    value = bytearray(old).ljust(size_bytes, b"\0")
+    for piece in pieces:
+        data = piece.data.inline or b""
+        value[piece.offset : piece.offset + len(data)] = data
+    return bytes(value)
+
+
+def _joined(before: Sequence[tuple[int, int]], pieces: Sequence[Piece], size_bytes: int) -> Multirange[int] | None:
+    """What has been written with the pieces in it; None when there is no gap."""
+    ranges = sorted(
+        [*before, *((piece.offset, piece.offset + piece.data.size_bytes) for piece in pieces if piece.data.size_bytes)]
+    )
+    joined: list[tuple[int, int]] = []
+    for start, end in ranges:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    if len(joined) > GAPS_MAX:
+        raise Invalid(f"the value would have more than {GAPS_MAX} gaps: expected ranges that follow each other")
+    return None if joined in ([], [(0, size_bytes)]) else multirange(*joined)
 
 
 def sweep_values(database: Database, values: Values) -> int:

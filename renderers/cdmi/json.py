@@ -86,6 +86,10 @@ def as_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield b'"'
 
 
+def encode_base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
 def decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)

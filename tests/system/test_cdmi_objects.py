@@ -358,3 +358,60 @@ def test_create_only_if_there_is_nothing_yet(client: Client) -> None:
     assert client.plain("GET", "/cdmi/o", If_None_Match=tag).status_code == 304
     assert client.plain("PUT", "/cdmi/o", b"3", If_Match=tag).status_code == 204
     assert client.plain("PUT", "/cdmi/o", b"4", If_Match=tag).status_code == 412
+
+
+def multipart(*parts: tuple[str, bytes], boundary: str = "edge") -> bytes:
+    body = b""
+    for headers, data in parts:
+        body += f"--{boundary}\r\n{headers}\r\n\r\n".encode() + data + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode()
+
+
+def test_a_value_comes_in_parts_of_its_own(client: Client) -> None:
+    fields = ("Content-Type: application/cdmi-object", b'{"metadata": {"a": "1"}}')
+    large = bytes(range(256)) * 1000
+    body = multipart(fields, ("Content-Type: image/png", large), ("Content-Type: image/png", b"\r\n--edgy"))
+    made = client.send("PUT", "/cdmi/o", DATAOBJECT, body, Content_Type="multipart/mixed; boundary=edge")
+    assert made.status_code == 201
+    assert (made.json["mimetype"], made.json["metadata"]["a"]) == ("image/png", "1")
+    assert client.plain("GET", "/cdmi/o").content == large + b"\r\n--edgy"
+
+    body = multipart(
+        ("Content-Type: application/cdmi-object", b"{}"),
+        ("Content-Type: image/png\r\nContent-Range: bytes 2-3/*", b"XY"),
+        ("Content-Type: image/png\r\nContent-Range: bytes 9-9/*", b"Z"),
+    )
+    changed = client.send("PUT", "/cdmi/o", DATAOBJECT, body, Content_Type='multipart/mixed; boundary="edge"')
+    assert changed.status_code == 204
+    assert client.plain("GET", "/cdmi/o").content[:11] == b"\0\1XY\4\5\6\7\x08Z\n"
+
+
+def test_a_value_goes_out_as_a_part_of_its_own(client: Client) -> None:
+    client.plain("PUT", "/cdmi/o", b"0123456789", Content_Type="image/png")
+    read = client.plain("GET", "/cdmi/2.0.0/o?objectName&value=2-4", Accept="multipart/mixed")
+    boundary = read.headers["Content-Type"].partition("boundary=")[2]
+    _, fields, value, end = read.content.split(b"--" + boundary.encode())
+    assert b'{"objectName":"o"}' in fields
+    assert b"Content-Range: bytes 2-4/10" in value
+    assert value.endswith(b"\r\n\r\n234\r\n")
+    assert end == b"--\r\n"
+
+
+def test_parts_that_do_not_fit_together_are_refused(client: Client) -> None:
+    fields = ("Content-Type: application/cdmi-object", b"{}")
+    value = ("Content-Type: text/plain", b"x")
+    wrong = [
+        multipart(fields),
+        multipart(value, value),
+        multipart(fields, value)[:-8],
+        multipart(fields, ("Content-Range: bytes 0-9/*", b"x")),
+        multipart(("Content-Type: application/cdmi-object", b'{"value": "x"}'), value),
+        multipart(fields, ("X: " + "y" * 9000, b"x")),
+        multipart(fields, *[value] * 1001),
+        b"",
+    ]
+    for body in wrong:
+        refused = client.send("PUT", "/cdmi/o", DATAOBJECT, body, Content_Type="multipart/mixed; boundary=edge")
+        assert refused.status_code == 400
+    assert client.send("PUT", "/cdmi/o", DATAOBJECT, wrong[0], Content_Type="multipart/mixed").status_code == 400
+    assert client.files() == []

@@ -80,3 +80,63 @@ WITH RECURSIVE tree (id) AS (
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id
 )
 DELETE FROM stored_object WHERE id IN (SELECT tree.id FROM tree) RETURNING value_file
+
+-- name: share_tree
+WITH RECURSIVE tree (id) AS (
+    SELECT %(id)s::uuid
+    UNION ALL
+    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
+)
+SELECT o.completion FROM stored_object o WHERE o.id IN (SELECT tree.id FROM tree) FOR SHARE
+
+-- name: copy_tree
+WITH RECURSIVE tree (id) AS (
+    SELECT %(source)s::uuid
+    UNION ALL
+    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
+), mapping AS MATERIALIZED (
+    SELECT tree.id, CASE WHEN tree.id = %(source)s THEN %(copy)s::uuid ELSE gen_random_uuid() END AS copy_id FROM tree
+), made AS (
+    INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner, metadata, mimetype, encoding, completion,
+        target, value, value_file, size_bytes, written, next_position)
+    SELECT mapping.copy_id, o.project_id,
+        CASE WHEN o.id = %(source)s THEN %(parent)s::uuid ELSE above.copy_id END,
+        CASE WHEN o.id = %(source)s THEN %(name)s::text ELSE o.name END,
+        o.kind, %(owner)s,
+        CASE WHEN o.id = %(source)s THEN coalesce(%(metadata)s::jsonb, o.metadata) ELSE o.metadata END
+            - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period'],
+        CASE WHEN o.id = %(source)s THEN coalesce(%(mimetype)s::text, o.mimetype) ELSE o.mimetype END,
+        o.encoding, o.completion, o.target, o.value, o.value_file, o.size_bytes, o.written, o.next_position
+    FROM mapping JOIN stored_object o ON o.id = mapping.id LEFT JOIN mapping above ON above.id = o.parent_id
+)
+INSERT INTO queue_value (queue_id, position, mimetype, encoding, value)
+SELECT mapping.copy_id, q.position, q.mimetype, q.encoding, q.value
+FROM mapping JOIN queue_value q ON q.queue_id = mapping.id
+
+-- name: move
+UPDATE stored_object SET parent_id = %(parent)s, name = %(name)s WHERE id = %(id)s
+
+-- name: enqueue
+WITH numbered AS (
+    UPDATE stored_object SET next_position = next_position + 1, modified_at = clock_timestamp(),
+        modifications = modifications + 1
+    WHERE id = %(id)s RETURNING next_position - 1 AS position
+)
+INSERT INTO queue_value (queue_id, position, mimetype, encoding, value)
+SELECT %(id)s, numbered.position, %(mimetype)s, %(encoding)s, %(value)s FROM numbered
+
+-- name: queue_values
+SELECT asked.position, asked.mimetype, asked.encoding,
+    CASE WHEN sum(octet_length(asked.value)) OVER (ORDER BY asked.position) <= %(bytes)s THEN asked.value END
+FROM (
+    SELECT q.position, q.mimetype, q.encoding, q.value FROM queue_value q
+    WHERE q.queue_id = %(id)s AND q.position BETWEEN %(first)s AND %(last)s
+    ORDER BY q.position LIMIT %(limit)s
+) asked
+ORDER BY asked.position
+
+-- name: queue_size
+SELECT coalesce(sum(octet_length(q.value)), 0)::bigint, count(*) FROM queue_value q WHERE q.queue_id = %(id)s
+
+-- name: dequeue
+DELETE FROM queue_value q WHERE q.queue_id = %(id)s AND q.position BETWEEN %(first)s AND %(last)s

@@ -1,5 +1,5 @@
 -- What is stored through CDMI: each project's tree of containers, data objects, queues and references.
--- depends: 0003_measurement
+-- depends: 0004_host_room
 
 CREATE TABLE stored_object (
     id uuid PRIMARY KEY,

@@ -1,0 +1,228 @@
+"""multipart/mixed (1.1.1 §8.2): the fields as JSON in the first part, the value as bytes in those that follow."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from email.message import Message
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import falcon
+from falcon.errors import DelimiterError
+from falcon.util import BufferedReader as FastBufferedReader
+
+from backends.cloud.values import Piece
+from backends.errors import Invalid
+from backends.objects import Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from cdmi_server import bodies
+from cdmi_server.call import CHUNK_BYTES, Call
+from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.negotiation import MULTIPART, accepted, media_type
+from renderers.cdmi import json
+from renderers.cdmi.ranges import parse_content_range
+from renderers.cdmi.representation import DATAOBJECT
+
+if TYPE_CHECKING:
+    from falcon.util.reader import BufferedReader
+
+CLAIMS = claims(SYSTEM, "cdmi_multipart_mime")
+HEADERS_MAX_BYTES = 8192
+PARTS_MAX = 256
+BODY_MAX_BYTES = 2**60
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`stream` must be read before the next part is asked for."""
+
+    headers: Message
+    stream: BufferedReader
+
+    @property
+    def media_type(self) -> str:
+        return media_type(self.headers.get("Content-Type", ""))
+
+    @property
+    def is_utf8(self) -> bool:
+        return str(self.headers.get_param("charset") or "").lower() == "utf-8"
+
+    def chunks(self) -> Iterator[bytes]:
+        while chunk := self.stream.read(CHUNK_BYTES):
+            yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A body that has been read: the fields, and the pieces of the value in their places."""
+
+    fields: dict[str, Any]
+    pieces: list[Piece]
+    is_ranged: bool
+    mimetype: str
+    encoding: Encoding
+
+
+def is_multipart(request: falcon.Request) -> bool:
+    return media_type(request.env.get("CONTENT_TYPE", "")) == MULTIPART
+
+
+def is_wanted(request: falcon.Request) -> bool:
+    """Whether the client would rather have it so than as JSON."""
+    types = [item for item in accepted(request) if item in (MULTIPART, DATAOBJECT)]
+    return types[:1] == [MULTIPART]
+
+
+def create(call: Call, address: Address | None) -> Found:
+    if address is not None:
+        call.cloud.may_create(address, ObjectKind.DATAOBJECT)
+    with ExitStack() as stack:
+        parts = _read(call, stack)
+        _check(parts)
+        new = NewObject(
+            ObjectKind.DATAOBJECT,
+            new_metadata(call.site, parts.fields.get("metadata", {})),
+            bodies.mimetype_of(parts.fields) or parts.mimetype,
+            bodies.encoding_of(call, parts.fields) or parts.encoding,
+            call.completion,
+        )
+        if parts.is_ranged:
+            return call.cloud.create_with_ranges(address, new, parts.pieces)
+        return call.cloud.create_object(address, new, parts.pieces[0].data)
+
+
+def update(call: Call, found: Found) -> None:
+    """Parts with a Content-Range change that much; else the parts together are the whole value."""
+    with ExitStack() as stack:
+        parts = _read(call, stack)
+        _check(parts)
+        encoding = bodies.encoding_of(call, parts.fields)
+        changes = ObjectChanges(
+            changed_metadata(call.site, found.object.metadata, parts.fields, call.selection),
+            bodies.mimetype_of(parts.fields),
+            encoding or (Encoding.BASE64 if parts.is_ranged else parts.encoding),
+            call.completion,
+        )
+        if parts.is_ranged:
+            call.cloud.write_value_ranges(found, parts.pieces, changes)
+        else:
+            call.cloud.change_object(found, changes, parts.pieces[0].data)
+    call.response.status = falcon.HTTP_204
+
+
+def _check(parts: Parts) -> None:
+    bodies.check_fields(parts.fields, frozenset())
+    bodies.one_source(parts.fields, ())
+
+
+def _read(call: Call, stack: ExitStack) -> Parts:
+    """All the parts; the pieces stay open as long as `stack`."""
+    pieces: list[Piece] = []
+    fields: dict[str, Any] | None = None
+    first: Part | None = None
+    is_ranged, is_utf8 = False, True
+    for part in _parts(call):
+        if fields is None:
+            if part.media_type != DATAOBJECT:
+                raise Invalid(f"the first part is {part.media_type[:60]!r}: expected {DATAOBJECT}")
+            fields = json.parse_object(_bounded(part, call.site.json_max_bytes), "the first part")
+            continue
+        first = first or part
+        is_utf8 = is_utf8 and part.is_utf8
+        header = part.headers.get("Content-Range")
+        place = parse_content_range(header) if header is not None else None
+        if place is not None or not pieces:
+            pieces.append(Piece(place.first if place else 0, stack.enter_context(call.cloud.receive_value())))
+        data = pieces[-1].data
+        data.fill(part.chunks())
+        if place is not None and data.size_bytes != place.count:
+            raise Invalid(f"a part has {data.size_bytes} bytes, but its Content-Range {place} has {place.count}")
+        is_ranged = is_ranged or place is not None
+    if fields is None or first is None:
+        raise Invalid("the body has no two parts: expected the fields as JSON, then the value")
+    mimetype = bodies.check_mimetype(first.media_type or "application/octet-stream")
+    return Parts(fields, pieces, is_ranged, mimetype, Encoding.UTF_8 if is_utf8 else Encoding.BASE64)
+
+
+def _bounded(part: Part, limit_bytes: int) -> bytes:
+    data = bytearray()
+    for chunk in part.chunks():
+        data += chunk
+        if len(data) > limit_bytes:
+            raise falcon.HTTPContentTooLarge(description=f"The first part is longer than {limit_bytes} bytes.")
+    return bytes(data)
+
+
+def _parts(call: Call) -> Iterator[Part]:
+    header = Message()
+    header["Content-Type"] = call.request.env.get("CONTENT_TYPE", "")
+    boundary = header.get_param("boundary")
+    if not isinstance(boundary, str) or not 0 < len(boundary) <= 70 or not boundary.isascii():
+        raise Invalid("Content-Type has no boundary of 1 to 70 characters, which multipart/mixed needs")
+    delimiter = b"--" + boundary.encode()
+    reader: BufferedReader = FastBufferedReader(_reading(call.chunks()), BODY_MAX_BYTES, CHUNK_BYTES)
+    try:
+        reader.pipe_until(delimiter, consume_delimiter=True)
+        delimiter = b"\r\n" + delimiter
+        for _ in range(PARTS_MAX):
+            if reader.peek(2) == b"--":
+                reader.exhaust()
+                return
+            # What follows a boundary is white space at most; then come the part's own header fields.
+            reader.read_until(b"\r\n", 80, consume_delimiter=True)
+            headers = Message()
+            for line in _header_lines(reader):
+                name, _, value = line.decode("latin-1").partition(":")
+                headers[name.strip()] = value.strip()
+            yield Part(headers, reader.delimit(delimiter))
+            reader.pipe_until(delimiter, consume_delimiter=True)
+    except DelimiterError:
+        raise Invalid(f"the body doesn't follow its boundary {boundary!r}: expected parts and then its end") from None
+    raise Invalid(f"the body has more than {PARTS_MAX} parts")
+
+
+def _header_lines(reader: BufferedReader) -> Iterator[bytes]:
+    left = HEADERS_MAX_BYTES
+    while line := reader.read_until(b"\r\n", left, consume_delimiter=True):
+        left -= len(line) + 2
+        yield line
+        if left <= 0:
+            raise Invalid(f"a part has more than {HEADERS_MAX_BYTES} bytes of header fields")
+
+
+def _reading(chunks: Iterator[bytes]) -> Any:
+    """The chunks as a function that reads so many bytes at most."""
+    rest = b""
+
+    def read(size: int) -> bytes:
+        nonlocal rest
+        if not rest:
+            rest = next(chunks, b"")
+        data, rest = rest[:size], rest[size:]
+        return data
+
+    return read
+
+
+def answer(call: Call, fields: json.Body, found: Found, value: bytes | BinaryIO, chunks: Iterator[bytes]) -> None:
+    """The fields without the value, then the value, or the part of it that was asked for, as it is."""
+    boundary = secrets.token_hex(16)
+    call.response.content_type = f"{MULTIPART}; boundary={boundary}"
+    head = [f"--{boundary}", f"Content-Type: {DATAOBJECT}", "", json.render(fields).decode()]
+    head += [f"--{boundary}", f"Content-Type: {found.object.mimetype}", "Content-Transfer-Encoding: binary"]
+    asked = call.selection.range_of("value")
+    part = asked.within(found.object.size_bytes) if asked else None
+    if part is not None:
+        head.append(f"Content-Range: bytes {part}/{found.object.size_bytes}")
+
+    def body() -> Iterator[bytes]:
+        yield "\r\n".join([*head, "", ""]).encode()
+        yield from chunks
+        yield f"\r\n--{boundary}--\r\n".encode()
+
+    if isinstance(value, bytes):
+        call.response.data = b"".join(body())
+    else:
+        call.response.stream = body()

@@ -1,0 +1,150 @@
+"""Queues by CDMI (1.1.1 §11): values that are POSTed, read in order, and deleted when they have been dealt with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from backends.acl import AceMask
+from backends.cloud.queues import LAST_POSITION, QueueValue
+from backends.errors import Invalid
+from backends.objects import Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from cdmi_server import bodies
+from cdmi_server.call import Call
+from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server.dataobject import create_reference
+from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.negotiation import check_acceptable
+from cdmi_server.paths import escaped
+from cdmi_server.relocation import relocate
+from cdmi_server.views import common_fields, metadata_field, path_of, select
+from renderers.cdmi import json, ranges
+from renderers.cdmi.representation import QUEUE, Version
+
+CLAIMS = (
+    *claims(SYSTEM, "cdmi_queues", "cdmi_post_queue_by_ID"),
+    *claims("container", "cdmi_create_queue", "cdmi_post_queue"),
+    *claims("queue", "cdmi_read_value", "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_modify_value"),
+    *claims("queue", "cdmi_delete_queue"),
+)
+VALUES_AT_ONCE_MAX = 1000
+VALUE_FIELDS = frozenset({"value", "values", "valuerange", "valuetransferencoding", "mimetype"})
+
+
+def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
+    bodies.check_fields(body, frozenset())
+    source = bodies.one_source(body, ("reference", "copy", "move"))
+    if source == "reference":
+        create_reference(call, address, body)
+        return
+    if source is not None:
+        made = relocate(call, address, body, source, ObjectKind.QUEUE)
+    else:
+        new = NewObject(ObjectKind.QUEUE, new_metadata(call.site, body.get("metadata", {})))
+        made = call.cloud.create_object(address, new)
+    call.response.set_header("Location", call.request.prefix + escaped(path_of(call, made)))
+    fields = common_fields(call, made)
+    fields |= {"metadata": metadata_field(call, made), "queueValues": _positions(made)}
+    call.answer_json(QUEUE, fields, status=falcon.HTTP_201)
+
+
+def read(call: Call, found: Found) -> None:
+    """The oldest value, or as many as `values` asks for; none is taken away by that."""
+    check_acceptable(call.request, QUEUE)
+    fields = common_fields(call, found)
+    fields |= {"metadata": metadata_field(call, found), "queueValues": _positions(found)}
+    asks = VALUE_FIELDS & {field.name for field in call.selection}
+    if found.rights & AceMask.READ_OBJECT:
+        fields |= _value_fields(call, _asked_values(call, found))
+    elif asks:
+        call.cloud.require(found, AceMask.READ_OBJECT)
+    call.answer_json(QUEUE, select(call, found, fields))
+
+
+def _positions(found: Found) -> str:
+    """The first and the last number of what is in it; empty when nothing is."""
+    first, following = found.object.first_position, found.object.next_position
+    return f"{first}-{following - 1}" if first < following else ""
+
+
+def _asked_values(call: Call, found: Found) -> list[QueueValue]:
+    first, last, limit = _asked(call)
+    return call.cloud.queue_values(found, first, last, limit)
+
+
+def _asked(call: Call) -> tuple[int, int, int]:
+    """Positions and how many at most: `values` is a range of positions in 1.x, a count in 2.0."""
+    parts = call.selection.parts_of("values") if "values" in {field.name for field in call.selection} else None
+    if parts is None:
+        return 0, LAST_POSITION, 1
+    if parts[0].isascii() and parts[0].isdecimal() and len(parts[0]) < 10:
+        return 0, LAST_POSITION, min(int(parts[0]), VALUES_AT_ONCE_MAX)
+    asked = ranges.parse_range(parts[0])
+    return asked.first, asked.last, VALUES_AT_ONCE_MAX
+
+
+def _value_fields(call: Call, values: list[QueueValue]) -> dict[str, Any]:
+    shown = [_shown(call, value) for value in values]
+    return {
+        "mimetype": [value.mimetype for value in values],
+        "valuerange": [ranges.whole(len(value.value)) for value in values],
+        "valuetransferencoding": [encoding for encoding, _ in shown],
+        "value": [value for _, value in shown],
+        **({"values": [value for _, value in shown]} if "values" in {f.name for f in call.selection} else {}),
+    }
+
+
+def _shown(call: Call, value: QueueValue) -> tuple[str, Any]:
+    if value.encoding is Encoding.BASE64:
+        return value.encoding.value, json.encode_base64(value.value)
+    if value.encoding is Encoding.JSON and call.version is Version.V2:
+        return value.encoding.value, json.parse_value(value.value, "the value")
+    return Encoding.UTF_8.value, value.value.decode("utf-8")
+
+
+def update(call: Call, found: Found, body: dict[str, Any]) -> None:
+    bodies.check_fields(body, frozenset())
+    bodies.one_source(body, ())
+    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
+    if metadata is not None:
+        call.cloud.change_object(found, ObjectChanges(metadata))
+    call.response.status = falcon.HTTP_204
+
+
+def enqueue(call: Call, found: Found, body: dict[str, Any]) -> None:
+    """One value, or several in arrays of the same length."""
+    bodies.one_source(body, ("value",))
+    if "value" not in body:
+        raise Invalid("the body has no value to put into the queue")
+    names = ("value", "mimetype", "valuetransferencoding")
+    several = isinstance(body["value"], list)
+    count = len(body["value"]) if several else 1
+    if several and not 0 < count <= VALUES_AT_ONCE_MAX:
+        raise Invalid(f"the body has {count} values: expected 1 to {VALUES_AT_ONCE_MAX}")
+    values = []
+    for number in range(count):
+        one = {name: _element(body[name], number, count) if several else body[name] for name in names if name in body}
+        encoding = bodies.encoding_of(call, one) or Encoding.UTF_8
+        values.append((bodies.mimetype_of(one) or "text/plain", encoding, bodies.value_of(one, encoding)))
+    call.cloud.enqueue(found, values)
+    call.response.status = falcon.HTTP_204
+
+
+def _element(value: Any, number: int, count: int) -> Any:
+    if not isinstance(value, list) or len(value) != count:
+        raise Invalid(f"the body has {count} values: expected arrays of {count} for the other fields")
+    return value[number]
+
+
+def dequeue(call: Call, found: Found) -> None:
+    """DELETE `?value`: the oldest; `?values:0-9`: those positions; `?values=10` of 2.0: so many of the oldest."""
+    names = {field.name for field in call.selection}
+    if not names <= {"value", "values"}:
+        raise Invalid(f"the URI names {', '.join(sorted(names))[:100]}: only values can be deleted from a queue")
+    first, last, limit = _asked(call)
+    if last == LAST_POSITION:
+        oldest = found.object.first_position
+        first, last = oldest, oldest + limit - 1
+    call.cloud.dequeue(found, first, last)
+    call.response.status = falcon.HTTP_204
