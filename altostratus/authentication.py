@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import secrets
 import threading
@@ -89,7 +88,7 @@ def _parse(header: str) -> tuple[str, str]:
         raise _unauthorized(f"The authentication scheme is {scheme[:20]!r}; Basic is expected.")
     try:
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64, of UTF-8, and of what is not even ASCII
         raise _unauthorized("The Basic credentials are not base64 of USER:PASSWORD in UTF-8.") from None
     if not colon or len(password) > 1024:
         raise _unauthorized("The Basic credentials are not USER:PASSWORD.")

@@ -61,6 +61,9 @@ def refusal(error: Exception) -> tuple[str, str]:
             return STATUSES.get(type(error), falcon.HTTP_400), error.message
         case RenderingError():
             return falcon.HTTP_400, str(error)
+        case falcon.HTTPMethodNotAllowed():
+            allowed = dict(error.headers or {}).get("Allow")
+            return str(error.status), f"This method is not for this place: expected {allowed}."
         case falcon.HTTPError():
             return str(error.status), error.description or str(error.title)
         case DatabaseUnavailable():

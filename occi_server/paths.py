@@ -69,6 +69,9 @@ class Paths:
         rendering = answer_rendering(req)
         place = self.find(cloud_of(req), req.path, req.method)
         verb = self.verbs.get(req.method)
+        if req.method == "OPTIONS":
+            resp.set_header("Allow", ", ".join(METHODS))
+            return
         if verb is None:
             raise falcon.HTTPMethodNotAllowed(METHODS)
         verb(req, resp, rendering, place)

@@ -90,7 +90,9 @@ def _count(query: Query, name: str, default: int, least: int) -> int:
     given = query.get(name)
     if given is None:
         return default
-    if len(given) > 1 or not re.fullmatch("[0-9]{1,30}", given[0], re.ASCII) or int(given[0]) < least:
+    if len(given) > 1:
+        raise Invalid(f"{name} is given {len(given)} times: expected once.")
+    if not re.fullmatch("[0-9]{1,30}", given[0], re.ASCII) or int(given[0]) < least:
         raise Invalid(f"{name} is {given[-1][:40]!r}: expected a whole number from {least}.")
     return int(given[0])
 

@@ -45,6 +45,7 @@ def test_without_credentials_the_answer_says_which_are_expected(client: falcon.t
         "Bearer abc",
         "Basic",
         "Basic !!!",
+        "Basic \xff\xfe",
         "Basic " + base64.b64encode(b"no colon").decode(),
         "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
         "Basic " + base64.b64encode(b"alice:" + b"x" * 5000).decode(),

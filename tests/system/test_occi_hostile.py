@@ -112,7 +112,16 @@ def test_header_fields_that_would_not_fit_are_a_406(client: Client) -> None:
 @pytest.mark.parametrize("method", ["PATCH", "TRACE", "PROPFIND"])
 def test_other_methods_are_not_allowed(client: Client, method: str) -> None:
     for path in ("/compute/", "/-/", "/"):
-        assert client.http.simulate_request(method, path).status_code in (400, 405)
+        refused = client.http.simulate_request(method, path)
+        assert refused.status_code in (400, 405)
+        assert refused.status_code == 400 or f"expected {refused.headers['Allow']}" in refused.text
+
+
+@pytest.mark.parametrize("path", ["/compute/", "/-/", "/", "/os_tpl/"])
+def test_every_place_says_which_methods_it_takes(client: Client, path: str) -> None:
+    answer = client.http.simulate_request("OPTIONS", path)
+    assert answer.status_code == 200
+    assert "GET" in answer.headers["Allow"]
 
 
 NASTY = st.one_of(
