@@ -115,7 +115,8 @@ class Server:
             tried.append(f"{answer.url} ({answer.status})")
             if answer.status == 200 and self._speaks(answer):
                 self.root = candidate
-                self.system = document(answer).get("capabilities", {})
+                found = document(answer)["capabilities"]
+                self.system = found if isinstance(found, dict) else {}
                 break
         else:
             raise CannotRun(f"no CDMI {self.dialect.version} found: tried {', '.join(tried)}")
