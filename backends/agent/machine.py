@@ -180,11 +180,12 @@ def _activate(host: Host, machine: WantedMachine, observed: Observed | None) -> 
     if _is_on(observed) and observed is not None and observed.power is Power.RUNNING:
         held = _plug(host, machine, observed)
     else:
+        keeps_devices = observed is not None and observed.power is not Power.OFF
         for interface in machine.interfaces:
             _ensure_port(host, machine, interface)
         host.hypervisor.ensure_running(_spec(host, machine))
         observed = host.hypervisor.observe(machine.id)
-        if observed is not None:
+        if keeps_devices and observed is not None:  # one that was off has started with those of its specification
             held = _plug(host, machine, observed)
     if machine.restart_pending or machine.asked_to_stop_at is not None:
         host.write("machine_booted", id=machine.id, boots=machine.boots_wanted)
