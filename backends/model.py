@@ -139,7 +139,6 @@ class Interface:
     """A machine's port on a network. `address` is IPv4 without prefix, None on a network without addresses."""
 
     id: UUID
-    project_id: UUID
     machine_id: UUID
     network_id: UUID
     name: str
@@ -159,7 +158,6 @@ class Attachment:
     """A disk plugged, or to be plugged, into a machine. `device` is the guest's name, `vdb`."""
 
     id: UUID
-    project_id: UUID
     machine_id: UUID
     disk_id: UUID
     device: str

@@ -234,7 +234,7 @@ def compute_type(templates: Templates) -> EntityType[Machine]:
     """The kind as a provider with these templates serves it."""
 
     def describe(machine: Machine) -> Resource:
-        location = LOCATION + str(machine.id)
+        identity = str(machine.id)
         links = (
             *(networkinterface.describe(interface) for interface in machine.interfaces),
             *(storagelink.describe(attachment) for attachment in machine.attachments),
@@ -242,8 +242,8 @@ def compute_type(templates: Templates) -> EntityType[Machine]:
         )
         return Resource(
             kind=names.COMPUTE,
-            id=machine.id.urn,
-            location=location,
+            id="urn:uuid:" + identity,
+            location=LOCATION + identity,
             title=machine.title,
             summary=machine.summary,
             mixins=(*templates.of_machine(machine), *shown_mixins(kind, machine, machine.tags)),

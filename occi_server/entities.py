@@ -128,14 +128,18 @@ class EntityType(Generic[Row]):
     by_name: Mapping[str, Attribute[Row]] = field(init=False)
     """Every attribute that an instance can have, those of mixins included."""
 
-    specific: tuple[Attribute[Row], ...] = field(init=False)
-    """The kind's attributes without occi.core.*, which are members of Resource and Link."""
+    readers: tuple[tuple[str, Callable[[Row], AttributeValue | None]], ...] = field(init=False)
+    """The kind's own attributes that are shown, without occi.core.*, which are members of Resource and Link."""
     shown: tuple[MixinType[Row], ...] = field(init=False)
     """The mixins that instances show; templates and other spellings aren't among them."""
 
     def __post_init__(self) -> None:
-        specific = tuple(a for a in self.attributes if a.read is not None and not a.name.startswith("occi.core."))
-        object.__setattr__(self, "specific", specific)
+        readers = tuple(
+            (attribute.name, attribute.read)
+            for attribute in self.attributes
+            if attribute.read is not None and not attribute.name.startswith("occi.core.")
+        )
+        object.__setattr__(self, "readers", readers)
         object.__setattr__(self, "shown", tuple(mixin for mixin in self.mixins if mixin.shown))
         of_mixins = (attribute for mixin in self.mixins for attribute in mixin.attributes)
         table = {attribute.name: attribute for attribute in (*self.attributes, *of_mixins)}
@@ -214,17 +218,18 @@ def parameters_of(action: ActionType[Any], attributes: Mapping[str, AttributeVal
 
 def shown_attributes(kind: EntityType[Row], row: Row) -> dict[str, AttributeValue]:
     """What an instance shows of itself, without occi.core.*: those are members of Resource and Link."""
-    shown: dict[str, AttributeValue] = {}
-    _show(kind.specific, row, shown)
+    shown = {name: value for name, read in kind.readers if (value := read(row)) is not None}
     for mixin in kind.shown:
         if mixin.carried_by(row):
-            _show(mixin.attributes, row, shown)
+            for attribute in mixin.attributes:
+                if attribute.read is not None and (value := attribute.read(row)) is not None:
+                    shown[attribute.name] = value
     return shown
 
 
 def shown_mixins(kind: EntityType[Row], row: Row, tags: Sequence[Tag]) -> tuple[CategoryId, ...]:
-    own = (mixin.mixin.id for mixin in kind.shown if mixin.carried_by(row))
-    return (*own, *(CategoryId(tag.scheme, tag.term) for tag in tags))
+    own = [mixin.mixin.id for mixin in kind.shown if mixin.carried_by(row)]
+    return (*own, *[CategoryId(tag.scheme, tag.term) for tag in tags])
 
 
 def is_state(attribute: Attribute[Any]) -> bool:
@@ -261,12 +266,3 @@ def _put(fields: dict[str, Any], attribute: Attribute[Any], value: object) -> No
     if field_name in fields and fields[field_name] != value:
         raise Invalid(f"{attribute.name} says another value than an attribute of the same meaning beside it.")
     fields[field_name] = value
-
-
-def _show(attributes: Sequence[Attribute[Row]], row: Row, shown: dict[str, AttributeValue]) -> None:
-    for attribute in attributes:
-        if attribute.read is None:
-            continue
-        value = attribute.read(row)
-        if value is not None:
-            shown[attribute.name] = value

@@ -88,10 +88,11 @@ IP_NETWORK_INTERFACE: MixinType[Interface] = MixinType(
 
 
 def describe(interface: Interface) -> Link:
+    identity = str(interface.id)
     return Link(
         kind=names.NETWORK_INTERFACE,
-        id=interface.id.urn,
-        location=LOCATION + str(interface.id),
+        id="urn:uuid:" + identity,
+        location=LOCATION + identity,
         source=LinkEnd(f"/compute/{interface.machine_id}", names.COMPUTE),
         target=LinkEnd(f"/network/{interface.network_id}", names.NETWORK),
         title=interface.title,

@@ -58,26 +58,25 @@ def _tags_from(value: list[Row] | None) -> tuple[Tag, ...]:
 
 
 INTERFACE_COLUMNS = (
-    "{0}.id, {0}.project_id, {0}.machine_id, {0}.network_id, {0}.name, {0}.mac, host({0}.address), {0}.gateway,"
+    "{0}.id, {0}.machine_id, {0}.network_id, {0}.name, {0}.mac, host({0}.address), {0}.gateway,"
     " {0}.allocation, {0}.state, {0}.state_message, {0}.title, "
 )
 ATTACHMENT_COLUMNS = (
-    "{0}.id, {0}.project_id, {0}.machine_id, {0}.disk_id, {0}.device, {0}.mount_point, {0}.state,"
-    " {0}.state_message, {0}.title, "
+    "{0}.id, {0}.machine_id, {0}.disk_id, {0}.device, {0}.mount_point, {0}.state, {0}.state_message, {0}.title, "
 )
 
 
 def interface_from_row(row: Row) -> Interface:
     return Interface(
-        _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), _uuid(row[3]), row[4], row[5], row[6], row[7],
-        Allocation(row[8]), LinkState(row[9]), row[10], row[11], _tags_from(row[12]),
+        _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), row[3], row[4], row[5], row[6],
+        Allocation(row[7]), LinkState(row[8]), row[9], row[10], _tags_from(row[11]),
     )  # fmt: skip
 
 
 def attachment_from_row(row: Row) -> Attachment:
     return Attachment(
-        _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), _uuid(row[3]), row[4], row[5],
-        LinkState(row[6]), row[7], row[8], _tags_from(row[9]),
+        _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), row[3], row[4],
+        LinkState(row[5]), row[6], row[7], _tags_from(row[8]),
     )  # fmt: skip
 
 
