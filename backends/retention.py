@@ -58,7 +58,7 @@ def check_change(old: Metadata, new: Metadata, now: datetime) -> None:
     before, after = period(old), period(new)
     if before is None or now >= before[1]:
         return
-    if after is None or after[1] < before[1] or after[0] > before[0]:
+    if after is None or after[1] < before[1] or after[0] > max(before[0], now):
         raise NotAllowed(f"{PERIOD} is {old[PERIOD]}: it can only become longer")
     if old.get(RETENTION_ID) != new.get(RETENTION_ID):
         raise NotAllowed(f"{RETENTION_ID} can't change while the retention lasts")

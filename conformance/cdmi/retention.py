@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from conformance.cdmi.fields import TIME, moment, written
 from conformance.cdmi.server import CHANGED, Server, Thing, check
-from conformance.suite import CheckFailed, Exchange, NotApplicable, expect, require
+from conformance.suite import CheckFailed, Exchange, Level, NotApplicable, expect, require
 
 FIRST_SECONDS = 2.0
 LONGEST_SECONDS = 60.0
@@ -91,11 +91,23 @@ def shorten(server: Server) -> None:
 
 @check("retention/lengthen", "17.3.1", "18.3.1", "The period can be made longer.")
 def lengthen(server: Server) -> None:
-    made, _ = retained(server, FIRST_SECONDS)
-    longer = period(FIRST_SECONDS + 0.5)
+    made, interval = retained(server, FIRST_SECONDS)
+    longer = f"{interval.partition('/')[0]}/{period(FIRST_SECONDS + 0.5).partition('/')[2]}"
     set_retention(server, made, longer, CHANGED)
     found = server.metadata(made.url)["cdmi_retention_period"]
     require(found == longer, f"cdmi_retention_period is {found!r}, expected {longer!r}")
+
+
+@check(
+    "retention/lengthen-and-move",
+    "17.3.2",
+    "18.3.2",
+    "The longer period may begin later, as long as it has begun.",
+    Level.SHOULD,
+)
+def lengthen_and_move(server: Server) -> None:
+    made, _ = retained(server, FIRST_SECONDS)
+    set_retention(server, made, period(FIRST_SECONDS + 0.5), CHANGED)
 
 
 @check("retention/read", "17.3.1", "18.3.1", "What is under retention can be read.")
