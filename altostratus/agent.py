@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -33,6 +35,13 @@ def pool_of(settings: Settings) -> DiskPool:
 
 def run_agent(settings: Settings) -> None:
     """Until it is told to stop."""
+    with opened_host(settings) as host:
+        run(host, settings.conninfo, capacity_of(settings), sweep_s=settings.sweep_s)
+
+
+@contextmanager
+def opened_host(settings: Settings) -> Iterator[Host]:
+    """This host with its drivers; what an earlier agent left unfinished in the pool is gone."""
     tag = cloud_tag(settings)
     pool = pool_of(settings)
     pool.prepare()
@@ -41,30 +50,32 @@ def run_agent(settings: Settings) -> None:
         (settings.state / name).mkdir(mode=0o711, exist_ok=True)
     database = Database(settings.conninfo, connections=CONNECTIONS)
     database.open()
-    hypervisor = Hypervisor(
-        settings.libvirt_uri,
-        tag,
-        domain_type=_domain_type(settings, database, pool),
-        console_directory=settings.state / "consoles",
-    )
-    host = Host(
-        name=settings.host_name,
-        database=database,
-        hypervisor=hypervisor,
-        pool=pool,
-        networks=Networks(tag, settings.state / "networks"),
-        seeds=settings.state / "seeds",
-        graceful_stop_s=settings.graceful_stop_s,
-    )
-    host.write(
-        "ensure_shared_network",
-        cidr=settings.shared_network,
-        gateway=default_gateway(settings.shared_network),
-    )
     try:
-        run(host, settings.conninfo, _capacity(settings, pool), sweep_s=settings.sweep_s)
+        hypervisor = Hypervisor(
+            settings.libvirt_uri,
+            tag,
+            domain_type=_domain_type(settings, database, pool),
+            console_directory=settings.state / "consoles",
+        )
+        host = Host(
+            name=settings.host_name,
+            database=database,
+            hypervisor=hypervisor,
+            pool=pool,
+            networks=Networks(tag, settings.state / "networks"),
+            seeds=settings.state / "seeds",
+            graceful_stop_s=settings.graceful_stop_s,
+        )
+        host.write(
+            "ensure_shared_network",
+            cidr=settings.shared_network,
+            gateway=default_gateway(settings.shared_network),
+        )
+        try:
+            yield host
+        finally:
+            hypervisor.close()
     finally:
-        hypervisor.close()
         database.close()
 
 
@@ -106,9 +117,10 @@ def _default_image(database: Database, pool: DiskPool) -> Path | None:
     return pool.image_file(row[0]).path if row else None
 
 
-def _capacity(settings: Settings, pool: DiskPool) -> Capacity:
+def capacity_of(settings: Settings) -> Capacity:
+    """What this host offers, by the settings."""
     memory_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-    present = pool.capacity()
+    present = pool_of(settings).capacity()
     return Capacity(
         cores=int((os.cpu_count() or 1) * settings.cores_overcommit),
         memory_mib=max(0, memory_mib - settings.memory_reserve_mib),

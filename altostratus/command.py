@@ -20,7 +20,7 @@ from altostratus import settings as settings_module
 from altostratus.settings import Settings, SettingsError
 from backends import accounts
 from backends.disks.inspect import ImageFormat
-from backends.errors import CloudError
+from backends.errors import CloudError, DatabaseUnavailable
 from backends.model import Role
 from backends.store.database import Connection
 
@@ -80,7 +80,7 @@ def agent(settings: Settings) -> None:
     try:
         check_shared_network(settings)
         run_agent(settings)
-    except (HostTaken, Unusable) as error:
+    except (HostTaken, Unusable, DatabaseUnavailable, psycopg.OperationalError) as error:
         raise click.ClickException(str(error)) from None
 
 

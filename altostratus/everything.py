@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import psycopg
@@ -19,7 +23,16 @@ from altostratus.agent import DEFAULT_IMAGE, cloud_tag
 from altostratus.images import add_image
 from altostratus.postgres import PostgresError
 from altostratus.settings import Settings
-from altostratus.supervisor import LIBVIRT_DAEMONS, Child, StartError, libvirt_children, own_command, start, watch
+from altostratus.supervisor import (
+    LIBVIRT_DAEMONS,
+    START_LIMIT_S,
+    Child,
+    StartError,
+    libvirt_children,
+    own_command,
+    start,
+    watch,
+)
 from backends import accounts
 from backends.disks.errors import DiskError
 from backends.machines.errors import MachineError
@@ -28,6 +41,8 @@ from backends.machines.spec import Power
 from backends.model import Role
 from backends.networks.driver import Networks
 from backends.store.database import migrate
+
+T = TypeVar("T")
 
 ADMIN = "admin"
 ADMINS_PROJECT = "admins"
@@ -41,21 +56,24 @@ def run_everything(settings: Settings, default_image: Path | None) -> None:
         preflight.check(settings)
         for name, mode in (("", 0o755), ("log", 0o750), ("pool", 0o711)):
             (settings.state / name).mkdir(parents=True, mode=mode, exist_ok=True)
+        preflight.claim(settings.state)
     except preflight.Unusable as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"state is {settings.state}, which can't be made: {error}") from None
     children: list[Child] = []
+    tag = None
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         if not settings.database:
             settings.cluster.ensure_made()
             _start(children, _postgres(settings))
-        migrate(settings.conninfo)
+        _with_database(children, lambda: migrate(settings.conninfo))
+        tag = _with_database(children, lambda: cloud_tag(settings))
         for child in libvirt_children(settings):
             _start(children, child)
-        is_new = _first_user(settings)
-        _import_default_image(settings, default_image)
+        is_new = _with_database(children, lambda: _first_user(settings))
+        _with_database(children, lambda: _import_default_image(settings, default_image))
         _start(children, _agent(settings))
         _start(children, _gateway(settings))
         click.echo(_greeting(settings, shows_password=is_new))
@@ -66,16 +84,30 @@ def run_everything(settings: Settings, default_image: Path | None) -> None:
     except (StartError, PostgresError, DiskError, MachineError, psycopg.OperationalError) as error:
         raise click.ClickException(str(error)) from None
     finally:
-        _stop(settings, children)
+        _stop(settings, tag, children)
 
 
 def _start(children: list[Child], child: Child) -> None:
     click.echo(f"starting {child.name}", err=True)
     children.append(child)
-    start(child)
+    start(child, after=children[:-1])
 
 
-def _stop(settings: Settings, children: list[Child]) -> None:
+def _with_database(children: list[Child], do: Callable[[], T]) -> T:
+    """Does it again while the database is away: one that ended is started again, as anything here is."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while True:
+        try:
+            return do()
+        except psycopg.OperationalError:
+            if not children or time.monotonic() > deadline:
+                raise
+        for child in children:
+            child.restart_if_dead()
+        time.sleep(0.1)
+
+
+def _stop(settings: Settings, tag: str | None, children: list[Child]) -> None:
     """In reverse. libvirt goes on while guests run; without any, the host's networks are left as they were."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -83,25 +115,27 @@ def _stop(settings: Settings, children: list[Child]) -> None:
     for child in reversed(children):
         if child.name in LIBVIRT_DAEMONS:
             if guests is None:
-                guests = _guests(settings)
+                guests = _guests(settings, tag)
             if guests:
                 continue
         if child.name == "agent":
             child.stop()
-            guests = _guests(settings)
-            if guests == 0:
-                Networks(cloud_tag(settings), settings.state / "networks").restore([], [])
+            guests = _guests(settings, tag)
+            if guests == 0 and tag is not None:
+                Networks(tag, settings.state / "networks").restore([], [])
             continue
         child.stop()
     if guests:
         click.echo(f"{guests} machines go on running; the next start takes them up again", err=True)
 
 
-def _guests(settings: Settings) -> int:
+def _guests(settings: Settings, tag: str | None) -> int:
     """How many machines of this cloud run now."""
+    if tag is None:
+        return 0
     hypervisor = Hypervisor(
         settings.libvirt_uri,
-        cloud_tag(settings),
+        tag,
         domain_type="qemu",
         console_directory=settings.state / "consoles",
     )
@@ -146,7 +180,10 @@ def _gateway(settings: Settings) -> Child:
 
 
 def _is_agent_alive(settings: Settings) -> bool:
-    with psycopg.connect(settings.conninfo, autocommit=True) as connection:
+    with (
+        contextlib.suppress(psycopg.OperationalError),
+        psycopg.connect(settings.conninfo, autocommit=True) as connection,
+    ):
         row = connection.execute(
             "SELECT 1 FROM host JOIN network ON network.shared WHERE name = %s"
             " AND started_at > pg_postmaster_start_time() AND heartbeat_at > now() - interval '30 seconds'"
@@ -154,7 +191,8 @@ def _is_agent_alive(settings: Settings) -> bool:
             " (hashtext('agent')::bigint & 4294967295))",
             [settings.host_name],
         ).fetchone()
-    return row is not None
+        return row is not None
+    return False
 
 
 def _answers(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import re
@@ -45,6 +46,22 @@ def check_shared_network(settings: Settings) -> None:
                 f"shared_network is {settings.shared_network}, which overlaps the network of this host's {name}:"
                 " expected a range that is used nowhere else"
             )
+
+
+def claim(state: Path) -> int:
+    """Holds the folder for this process: a descriptor that must stay open. `Unusable` names who has it already."""
+    descriptor = os.open(state / "run.pid", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise Unusable(
+            f"state is {state}, which `altostratus run` with process ID {holder} has: stop that one, or choose another"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+    return descriptor
 
 
 def _account(settings: Settings) -> pwd.struct_passwd:

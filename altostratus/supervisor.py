@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import libvirt
@@ -61,6 +62,8 @@ class Child:
     log_file: Path | None = None
     dies_with_parent: bool = True
     """Killed when `altostratus run` is, so that the next run finds nothing of the last in its way."""
+    find_running: Callable[[], Adopted | None] = lambda: None
+    """One that somebody else has started, which is watched like one of our own."""
     process: subprocess.Popen[bytes] | Adopted | None = None
     started_at: float = 0.0
     delay_s: float = 0.0
@@ -88,16 +91,20 @@ class Child:
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def restart_if_dead(self) -> None:
-        """At once the first time; ever slower when it keeps dying."""
+    def restart_if_dead(self) -> bool:
+        """At once the first time; ever slower when it keeps dying. True if it was started."""
         if self.is_running or self.process is None:
-            return
+            return False
         alive_s = time.monotonic() - self.started_at
         if alive_s < self.delay_s:
-            return
+            return False
+        if (found := self.find_running()) is not None:
+            self.process = found
+            return False
         self.delay_s = 0.5 if alive_s > SLOWEST_RESTART_S else min(SLOWEST_RESTART_S, self.delay_s * 2 + 0.5)
         log.warning("restarting what has ended", child=self.name, status=self.process.poll())
         self.start()
+        return True
 
     def stop(self) -> None:
         if not self.is_running or not isinstance(self.process, subprocess.Popen):
@@ -126,10 +133,21 @@ def libvirt_children(settings: Settings) -> list[Child]:
         answers = _virtlogd_answers if name == "virtlogd" else (lambda: _libvirt_answers(settings.libvirt_uri))
         log_file = settings.state / "log" / f"{name}.log"
         answers_already = answers()
-        running = _running_daemon(name) if answers_already else None
+        find_running = partial(_running_daemon, name)
+        running = find_running() if answers_already else None
         if answers_already and running is None:
             continue  # whoever runs it looks after it
-        children.append(Child(name, [program], answers, log_file=log_file, dies_with_parent=False, process=running))
+        children.append(
+            Child(
+                name,
+                [program],
+                answers,
+                log_file=log_file,
+                dies_with_parent=False,
+                find_running=find_running,
+                process=running,
+            )
+        )
     return children
 
 
@@ -170,14 +188,22 @@ def _libvirt_answers(uri: str) -> bool:
     return True
 
 
-def start(child: Child) -> None:
-    """Returns when it is ready, at once if it runs already; `StartError` when it ended or took too long."""
+def start(child: Child, after: Sequence[Child] = ()) -> None:
+    """Returns when it is ready, at once if it runs already; `StartError` when it ended or took too long.
+
+    What it comes `after` is started again when it ends meanwhile, and then the child may have ended with it.
+    """
     if not child.is_running:
         child.start()
     deadline = time.monotonic() + START_LIMIT_S
+    stumbled = False
     while not child.ready():
+        for earlier in after:
+            stumbled |= earlier.restart_if_dead()
         where = f"; see {child.log_file}" if child.log_file else ""
-        if not child.is_running:
+        if stumbled:
+            child.restart_if_dead()
+        elif not child.is_running:
             status = child.process.poll() if child.process else None
             raise StartError(f"{child.name} ended with status {status} while it started{where}")
         if time.monotonic() > deadline:

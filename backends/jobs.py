@@ -8,13 +8,16 @@ lose the change.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 import procrastinate
+import psycopg
 import structlog
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
 from backends.store.database import Connection
 
@@ -36,9 +39,10 @@ _application = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 
 def defer(connection: Connection, host: str, kind: Kind, resource_id: UUID) -> None:
     """Asks `host`'s agent, once the connection's transaction is committed, to make the resource what it should be."""
-    _application.configure_task(CONVERGE, queue=host, lock=f"{kind}:{resource_id}", connection=connection).defer(
-        kind=kind.value, resource_id=str(resource_id), request_id=_request_id()
-    )
+    with _database_errors():
+        _application.configure_task(CONVERGE, queue=host, lock=f"{kind}:{resource_id}", connection=connection).defer(
+            kind=kind.value, resource_id=str(resource_id), request_id=_request_id()
+        )
 
 
 def defer_later(connection: Connection, host: str, kind: Kind, resource_id: UUID, *, delay_s: float) -> None:
@@ -46,7 +50,7 @@ def defer_later(connection: Connection, host: str, kind: Kind, resource_id: UUID
 
     It has no lock, which would hold up the jobs deferred in the meantime.
     """
-    with contextlib.suppress(AlreadyEnqueued), connection.transaction():
+    with _database_errors(), contextlib.suppress(AlreadyEnqueued), connection.transaction():
         _application.configure_task(
             CONVERGE_LATER,
             queue=host,
@@ -54,6 +58,17 @@ def defer_later(connection: Connection, host: str, kind: Kind, resource_id: UUID
             connection=connection,
             schedule_at=datetime.now(UTC) + timedelta(seconds=delay_s),
         ).defer(kind=kind.value, resource_id=str(resource_id), request_id=_request_id())
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """As psycopg raises them, so that a database that went away looks the same here as anywhere."""
+    try:
+        yield
+    except ConnectorException as error:
+        if isinstance(error.__cause__, psycopg.Error):
+            raise error.__cause__ from None
+        raise
 
 
 def _request_id() -> str:

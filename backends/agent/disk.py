@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class WantedDisk:
-    """`machine_id` and `device` tell where it is attached; `is_plugged` whether the guest has it."""
+    """`machine_id` is where it is attached; whether the guest has it by now is for libvirt to say."""
 
     id: UUID
     size_bytes: int
@@ -30,12 +32,10 @@ class WantedDisk:
     observed_generation: int
     deleting: bool
     machine_id: UUID | None
-    device: str | None
-    is_plugged: bool
 
 
 def converge_disk(host: Host, disk_id: UUID) -> None:
-    with host.exclusively(Kind.DISK, disk_id):
+    with _exclusively(host, disk_id), host.exclusively(Kind.DISK, disk_id):
         with host.connection() as connection:
             disk = _read(connection, disk_id)
         if disk is None:
@@ -52,13 +52,23 @@ def converge_disk(host: Host, disk_id: UUID) -> None:
         _observed(host, disk, disk.wanted, "", generation=disk.generation)
 
 
+@contextmanager
+def _exclusively(host: Host, disk_id: UUID) -> Iterator[None]:
+    """The machine that the disk is attached to is held before it, so that none plugs it in or out meanwhile."""
+    with host.connection() as connection:
+        disk = _read(connection, disk_id)
+    if disk is None or disk.machine_id is None:
+        yield
+        return
+    with host.exclusively(Kind.MACHINE, disk.machine_id):
+        yield
+
+
 def _read(connection: Connection, disk_id: UUID) -> WantedDisk | None:
     row = connection.execute(query("agent.disk"), {"id": disk_id}).fetchone()
     if row is None:
         return None
-    return WantedDisk(
-        row[0], row[1], row[2], row[3], DiskState(row[4]), row[5], row[6], row[7], row[8], row[9], bool(row[10])
-    )
+    return WantedDisk(row[0], row[1], row[2], row[3], DiskState(row[4]), row[5], row[6], row[7], row[8])
 
 
 def _ensure(host: Host, disk: WantedDisk) -> None:
@@ -66,40 +76,42 @@ def _ensure(host: Host, disk: WantedDisk) -> None:
     if disk.source_disk_id is not None:
         try:
             copy_disk(host, disk.source_disk_id, disk.id)
-        finally:
-            host.write("disk_copied", id=disk.id, source_id=disk.source_disk_id)
+        except DRIVER_ERRORS:
+            host.write("disk_not_copied", source_id=disk.source_disk_id)
+            raise
+        host.write("disk_copied", id=disk.id, source_id=disk.source_disk_id)
     elif disk.observed_generation > 0:
         host.pool.facts(volume)
     elif disk.image_id is not None:
         host.pool.ensure_clone(volume, disk.image_id, disk.size_bytes)
     else:
         host.pool.ensure_blank(volume, disk.size_bytes)
-    running_in = _running_machine(host, disk)
-    if running_in is None:
+    plugged = _plugged(host, disk)
+    if plugged is None:
         host.pool.ensure_size(volume, disk.size_bytes)
-    elif disk.is_plugged and disk.device is not None:
-        host.hypervisor.grow_disk(running_in, disk.device, disk.size_bytes)
+    else:
+        host.hypervisor.grow_disk(*plugged, disk.size_bytes)
 
 
 def copy_disk(host: Host, source_id: UUID, target_id: UUID) -> None:
     """A consistent copy of a disk, whether a running guest writes to it or not."""
     with host.exclusively(Kind.DISK, source_id), host.connection() as connection:
         source = _read(connection, source_id)
-    running_in = _running_machine(host, source) if source is not None else None
-    if source is not None and running_in is not None and source.device is not None:
+    plugged = _plugged(host, source) if source is not None else None
+    if plugged is not None:
         with host.pool.receiving(pool_disk(target_id)) as part:
-            host.hypervisor.copy_disk(running_in, source.device, part)
+            host.hypervisor.copy_disk(*plugged, part)
     else:
         host.pool.ensure_copy(pool_disk(target_id), pool_disk(source_id))
 
 
-def _running_machine(host: Host, disk: WantedDisk) -> UUID | None:
-    if disk.machine_id is None or not disk.is_plugged:
-        return None
-    observed = host.hypervisor.observe(disk.machine_id)
+def _plugged(host: Host, disk: WantedDisk) -> tuple[UUID, str] | None:
+    """The running machine that has it open, and the device that it is there; None for a disk at rest."""
+    observed = host.hypervisor.observe(disk.machine_id) if disk.machine_id is not None else None
     if observed is None or observed.power not in (Power.RUNNING, Power.PAUSED):
         return None
-    return disk.machine_id
+    path = host.pool.path(pool_disk(disk.id))
+    return next(((observed.id, plugged.device) for plugged in observed.disks if plugged.path == path), None)
 
 
 def _remove(host: Host, disk: WantedDisk) -> None:

@@ -9,6 +9,7 @@ import structlog
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.disks.pool import root_disk
 from backends.jobs import Kind
+from backends.machines.errors import MachineError
 from backends.machines.spec import Power
 from backends.model import ImageState, SaveMethod
 from backends.store.database import query
@@ -34,7 +35,9 @@ def converge_image(host: Host, image_id: UUID) -> None:
                 _save(host, image_id, machine_id, SaveMethod(save_method))
         except DRIVER_ERRORS as error:
             log.warning("image not converged", image=str(image_id), reason=str(error))
-            host.write("image_message", id=image_id, state="error", message=str(error))
+            passes = deleting or isinstance(error, MachineError)  # the machine was stopped, libvirt is away
+            state = ImageState.PENDING if passes else ImageState.ERROR
+            host.write("image_message", id=image_id, state=state.value, message=str(error))
 
 
 def _save(host: Host, image_id: UUID, machine_id: UUID, method: SaveMethod) -> None:

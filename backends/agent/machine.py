@@ -402,7 +402,8 @@ def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, inte
     tap = host.networks.tap_name(interface.id)
     plugged = next((card for card in observed.interfaces if card.tap == tap), None)
     has_changed = machine.state is MachineState.ACTIVE and not interface.is_active
-    if plugged is not None and (interface.deleting or has_changed or plugged.mac != interface.mac):
+    is_cut_off = tap not in host.networks.taps()  # somebody deleted it under the guest
+    if plugged is not None and (interface.deleting or has_changed or is_cut_off or plugged.mac != interface.mac):
         if not host.hypervisor.ensure_interface_detached(machine.id, tap):
             _retry_unplug(host, machine, "interface", interface.id)
             return False

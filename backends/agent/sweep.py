@@ -12,7 +12,7 @@ from backends import jobs
 from backends.agent.host import Host, network_spec
 from backends.disks.pool import disk, root_disk
 from backends.jobs import Kind
-from backends.machines.spec import Power
+from backends.machines.spec import Observed, Power
 from backends.model import DiskState, ImageState, LinkState, MachineState
 from backends.networks.spec import Port
 from backends.placement import place_waiting
@@ -46,11 +46,12 @@ def sweep(host: Host) -> None:
     domains = host.hypervisor.machines()
     roots, disks = host.pool.machines(), host.pool.disks()
     image_files = host.pool.images()
-    seeds = set(host.seeds.glob("*.iso"))
+    seeds = set(host.seeds.iterdir())
+    taps = host.networks.taps()
     with host.networks.exclusively():  # a port made after its row was read would pass for a leftover
         rows = _read(host)
         _restore_networks(host, rows)
-    for kind, resource_id in _unsettled(host, rows):
+    for kind, resource_id in _unsettled(host, rows, disks, taps):
         with host.connection() as connection:
             jobs.defer(connection, host.name, kind, resource_id)
     with host.connection() as connection:
@@ -68,7 +69,7 @@ def sweep(host: Host) -> None:
         log.warning("leftover image removed", image=str(image_id))
         host.pool.absent_image(image_id)
     for seed in seeds:
-        if seed.stem not in {str(machine_id) for machine_id in machine_ids}:
+        if not any(str(machine_id) in seed.name for machine_id in machine_ids):  # an unfinished one has it too
             seed.unlink(missing_ok=True)
 
 
@@ -94,14 +95,15 @@ def _restore_networks(host: Host, rows: _Rows) -> None:
         log.warning("network not restored", network=str(network_id), reason=reason)
 
 
-def _unsettled(host: Host, rows: _Rows) -> list[tuple[Kind, UUID]]:
+def _unsettled(host: Host, rows: _Rows, disk_files: set[UUID], taps: set[str]) -> list[tuple[Kind, UUID]]:
     found: list[tuple[Kind, UUID]] = []
     for machine_id, wanted, state, is_seen, deleting, admitted, is_booted in rows.machines:
         observed = host.hypervisor.observe(machine_id)
         power = observed.power if observed else None
         is_settled = state == wanted and is_seen and is_booted and power in SETTLED_POWER[MachineState(wanted)]
+        is_cut_off = power is Power.RUNNING and observed is not None and _taps_of(observed) - taps
         is_waiting = wanted == MachineState.ACTIVE and not admitted and power in (None, Power.OFF)
-        if deleting or not (is_settled or is_waiting):
+        if deleting or is_cut_off or not (is_settled or is_waiting):
             found.append((Kind.MACHINE, machine_id))
     for network_id, _, _, shared, is_up, state, is_seen, deleting in rows.networks:
         wanted_state = LinkState.ACTIVE if is_up else LinkState.INACTIVE
@@ -110,7 +112,7 @@ def _unsettled(host: Host, rows: _Rows) -> list[tuple[Kind, UUID]]:
     found += [
         (Kind.DISK, disk_id)
         for disk_id, wanted, state, is_seen, deleting in rows.disks
-        if deleting or not is_seen or DiskState(state) is not DiskState(wanted)
+        if deleting or not is_seen or DiskState(state) is not DiskState(wanted) or disk_id not in disk_files
     ]
     found += [
         (Kind.IMAGE, image_id)
@@ -118,3 +120,7 @@ def _unsettled(host: Host, rows: _Rows) -> list[tuple[Kind, UUID]]:
         if deleting or (is_saved and state == ImageState.PENDING)
     ]
     return found
+
+
+def _taps_of(observed: Observed) -> set[str]:
+    return {card.tap for card in observed.interfaces if card.tap is not None}

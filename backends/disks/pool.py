@@ -115,7 +115,7 @@ class DiskPool:
     def sweep(self) -> None:
         """Remove what was cut off. Only while nothing else works on this pool: when its agent starts."""
         for name in (IMAGES, *VolumeKind):
-            for leftover in (self.folder / name).glob(f"*{UNFINISHED}"):
+            for leftover in (self.folder / name).glob(f"*{UNFINISHED}*"):
                 leftover.unlink(missing_ok=True)
 
     # Where things are

@@ -29,6 +29,7 @@ from backends.networks.spec import (
     dhcp_link_name,
     namespace_name,
     own_link_pattern,
+    own_tap_pattern,
     tap_name,
 )
 
@@ -101,30 +102,42 @@ class Networks:
         with self._lock:
             return {port.id for port in records.ports(self._folder)}
 
+    def taps(self) -> set[str]:
+        """The taps of this cloud's machines that are there."""
+        pattern = own_tap_pattern(self._tag)
+        return {found.name for found in links.links() if pattern.fullmatch(found.name)}
+
     def restore(self, networks: Collection[NetworkSpec], ports: Collection[Port]) -> Restored:
         """Makes everything what it should be and removes whatever of this cloud isn't listed.
 
-        One network or port that can't be made doesn't keep the others from it.
+        A fault is what differs from what has been made before: making what is new is no repair. One network or
+        port that can't be made doesn't keep the others from it.
         """
         with self._changing():
             repaired: list[str] = []
             failed: dict[UUID, str] = {}
             specs = self._acceptable_networks(networks, failed)
             wanted = self._acceptable_ports(ports, specs, failed)
+            made = {spec.id: spec for spec in records.networks(self._folder)}
+            made_ports = {port.id: port for port in records.ports(self._folder)}
+            faults = self._firewall_faults(made.values(), made_ports.values())
             for spec in specs.values():
                 records.write_network(self._folder, spec)
             for tap, port in wanted.items():
                 records.write_port(self._folder, tap, port)
-            repaired += self._restore_firewall(specs, wanted)
+            self._restore_firewall(specs, wanted)
+            repaired += faults
             repaired += self._remove_unlisted(specs, wanted)
+            records.remove_unfinished(self._folder)
             members: dict[UUID, list[Port]] = {spec.id: [] for spec in specs.values()}
             for port in wanted.values():
                 members[port.network_id].append(port)
             for spec in specs.values():
                 try:
-                    repaired += self._ensure_links(spec)
-                    repaired += self._restore_reservations(spec, members[spec.id])
-                    repaired += self._ensure_dhcp(spec)
+                    faults = self._ensure_links(spec)
+                    faults += self._restore_reservations(spec, members[spec.id], made_ports)
+                    faults += self._ensure_dhcp(spec)
+                    repaired += faults if made.get(spec.id) == spec else []
                 except (NetworkDriverError, OSError) as failure:
                     failed[spec.id] = str(failure)
             repaired += self._reattach(wanted)
@@ -290,12 +303,12 @@ class Networks:
             dhcp.forget_leases(folder, ended)
         return bool(ended)
 
-    def _restore_reservations(self, spec: NetworkSpec, ports: list[Port]) -> list[str]:
+    def _restore_reservations(self, spec: NetworkSpec, ports: list[Port], made: dict[UUID, Port]) -> list[str]:
         folder = self._network_folder(spec.id)
         wrong = [
             f"The reservation of {port.address} for interface {port.id} was missing."
             for port in ports
-            if self._ensure_reservation(spec, port)
+            if self._ensure_reservation(spec, port) and made.get(port.id) == port
         ]
         strays = dhcp.reserved(folder) - {self.tap_name(port.id) for port in ports}
         dhcp.withdraw(folder, strays)
@@ -306,14 +319,14 @@ class Networks:
 
     # Restoring
 
-    def _restore_firewall(self, networks: dict[str, NetworkSpec], ports: dict[str, Port]) -> list[str]:
+    def _firewall_faults(self, networks: Collection[NetworkSpec], ports: Collection[Port]) -> list[str]:
+        return firewall.faults(self._tag, networks, ports) if networks or ports else []
+
+    def _restore_firewall(self, networks: dict[str, NetworkSpec], ports: dict[str, Port]) -> None:
         if not networks and not ports:
             firewall.delete_tables(self._tag)
-            return []
-        wrong = firewall.faults(self._tag, networks.values(), ports.values())
-        if wrong:
+        elif firewall.faults(self._tag, networks.values(), ports.values()):
             firewall.replace_tables(self._tag, networks.values(), ports.values())
-        return wrong
 
     def _acceptable_networks(
         self, networks: Collection[NetworkSpec], failed: dict[UUID, str]

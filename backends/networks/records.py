@@ -84,6 +84,12 @@ def remove_port(folder: Path, tap: str) -> None:
     (folder / _PORTS / tap).unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """What a crash left of records that were being written. Only while nobody writes any."""
+    for path in (*folder.glob(".*.new"), *folder.glob(f"{_NETWORKS}/.*.new"), *folder.glob(f"{_NETWORKS}/*/.*.new")):
+        path.unlink(missing_ok=True)
+
+
 def replace_file(path: Path, text: str) -> None:
     """Writes it whole or not at all; the unfinished one stands beside the folder, unread."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -66,6 +66,11 @@ def own_link_pattern(cloud_tag: str) -> re.Pattern[str]:
     return re.compile(rf"{cloud_tag}[{BRIDGE}{DHCP_LINK}][a-z2-7]{{8}}")
 
 
+def own_tap_pattern(cloud_tag: str) -> re.Pattern[str]:
+    """Matches the names of the taps of this cloud's machines."""
+    return re.compile(rf"{cloud_tag}{TAP}[a-z2-7]{{8}}")
+
+
 def check_cloud_tag(cloud_tag: str) -> None:
     if not CLOUD_TAG.fullmatch(cloud_tag):
         raise Invalid(f"The cloud's tag is {cloud_tag!r}; expected a lower-case letter and five letters or digits.")

@@ -94,7 +94,7 @@ WHERE id = %(id)s
 
 -- name: disk
 SELECT d.id, d.size_bytes, d.image_id, d.source_disk_id, d.wanted, d.generation, d.observed_generation, d.deleting,
-    a.machine_id, a.device, a.state = 'active'
+    a.machine_id
 FROM disk d LEFT JOIN attachment a ON a.disk_id = d.id
 WHERE d.id = %(id)s
 
@@ -108,6 +108,10 @@ WITH source AS (
     UPDATE disk SET state = wanted, state_message = '' WHERE id = %(source_id)s AND state IN ('backup', 'snapshot')
 )
 UPDATE disk SET source_disk_id = NULL WHERE id = %(id)s
+
+-- name: disk_not_copied
+-- The copy goes on wanting its source, and is tried again; the source is itself again.
+UPDATE disk SET state = wanted, state_message = '' WHERE id = %(source_id)s AND state IN ('backup', 'snapshot')
 
 -- name: image
 SELECT id, name, format, state, deleting, source_machine_id, save_method,
@@ -132,9 +136,10 @@ SELECT id, cidr, gateway, shared, wanted = 'active', state, generation = observe
 FROM network WHERE host = %(host)s OR shared
 
 -- name: sweep_ports
+-- What is being deleted may be gone from the host already, and must not be made anew.
 SELECT i.id, i.network_id, i.mac, host(i.address), m.hostname
 FROM interface i JOIN machine m ON m.id = i.machine_id
-WHERE m.host = %(host)s
+WHERE m.host = %(host)s AND NOT m.deleting AND NOT i.deleting
 
 -- name: sweep_disks
 SELECT id, wanted, state, generation = observed_generation, deleting FROM disk WHERE host = %(host)s
