@@ -115,8 +115,7 @@ class Server:
             tried.append(f"{answer.url} ({answer.status})")
             if answer.status == 200 and self._speaks(answer):
                 self.root = candidate
-                found = document(answer)["capabilities"]
-                self.system = found if isinstance(found, dict) else {}
+                self.system = document(answer).get("capabilities", {})
                 break
         else:
             raise CannotRun(f"no CDMI {self.dialect.version} found: tried {', '.join(tried)}")

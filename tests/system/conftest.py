@@ -22,9 +22,11 @@ import httpx
 import psycopg
 import pytest
 
+from altostratus.postgres import PrivateCluster
 from altostratus.settings import Settings
 from altostratus.supervisor import libvirt_children, start
 from tests.conftest import let_others_enter, repository, wait_until
+from tests.system.worlds import Worlds
 
 INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
 OS_TEMPLATE = "http://altostratus.local/occi/os_tpl#default"
@@ -122,9 +124,9 @@ class Gateway:
         assert row is not None
         return str(row[0])
 
-    def leftovers(self) -> list[str]:
+    def leftovers(self, tag: str | None = None) -> list[str]:
         """Whatever carries this cloud's name on the host: domains, links, namespaces, tables, files."""
-        tag = self.cloud_tag()
+        tag = tag or self.cloud_tag()
         found = [f"domain {name}" for name in _run("virsh", "-q", "list", "--all", "--name").split() if tag in name]
         found += [
             f"link {name}" for name in re.findall(r"^\d+: ([^:@]+)", _run("ip", "-o", "link"), re.M) if tag in name
@@ -154,6 +156,18 @@ def libvirt_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     for child in reversed(children):
         child.stop()
+
+
+@pytest.fixture(scope="module")
+def worlds(
+    cluster: PrivateCluster, template_database: str, libvirt_daemons: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worlds]:
+    """Clouds without gateways; at the end nothing of them is left on the host."""
+    folder = tmp_path_factory.mktemp("worlds")
+    let_others_enter(folder)
+    made = Worlds(cluster, template_database, folder)
+    yield made
+    assert made.end() == []
 
 
 def free_port() -> int:

@@ -10,8 +10,10 @@ import pytest
 import yoyo
 
 from altostratus.postgres import PrivateCluster
+from backends import jobs
 from backends.cloud import Cloud
-from backends.errors import Conflict, Invalid, NoCapacity, NotApplicable, NotFound
+from backends.errors import Conflict, DatabaseUnavailable, Invalid, NoCapacity, NotApplicable, NotFound
+from backends.jobs import Kind
 from backends.model import (
     DiskState,
     Filter,
@@ -24,7 +26,7 @@ from backends.model import (
     StopMethod,
 )
 from backends.placement import place_waiting
-from backends.store.database import Connection, _yoyo_uri, migrate
+from backends.store.database import Connection, Database, _yoyo_uri, migrate
 from tests.conftest import repository
 
 GIB = 2**30
@@ -272,3 +274,11 @@ def test_what_was_taken_of_a_host_before_it_was_counted_is_counted(cluster: Priv
             row = connection.execute("SELECT cores_taken, memory_taken_mib, disk_taken_bytes FROM host").fetchone()
         holder.execute(f"DROP DATABASE {name} WITH (FORCE)")
     assert row == (4, 512, 3 * 1024 + 512)
+
+
+def test_a_database_that_goes_away_while_a_job_is_deferred_is_said_to_be_unavailable(
+    database: Database, sql: Connection
+) -> None:
+    with pytest.raises(DatabaseUnavailable), database.connection() as connection:
+        sql.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+        jobs.defer(connection, "rack1", Kind.DISK, uuid4())

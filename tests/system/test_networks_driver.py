@@ -476,6 +476,13 @@ def test_restore_brings_back_flushed_rules_deleted_bridge_and_dead_dhcp_server(
     assert networks.restore(specs, ports).repaired == ()
 
 
+def test_making_what_never_was_is_no_repair(networks: Networks) -> None:
+    first, second = shared_network(), isolated_network()
+
+    assert networks.restore([first], []).repaired == ()
+    assert networks.restore([first, second], [port_on(first, 5), port_on(second, 6)]).repaired == ()
+
+
 def test_restore_repairs_a_single_rule_or_entry(networks: Networks) -> None:
     spec = shared_network()
     networks.ensure_network(spec)

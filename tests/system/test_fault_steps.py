@@ -1,0 +1,174 @@
+"""The agent killed before and after each step of everything that it does; the next one finishes it.
+
+Covered, each at every step (see `stepwise`): a machine (with a root disk, an interface, an attached disk) made,
+started, stopped, restarted, suspended, hibernated, deleted together with its network and disk; disk and interface
+plugged into a running guest, and out of a stopped one; a disk made, grown at rest and in a running guest, copied from
+one at rest and from a running guest, deleted; a network made, taken down, deleted; an image saved from a machine at
+rest and from a running one. Not here: unplugging from a running guest, which needs an operating system in it
+(`test_live_storage`). The machines have none and halt in their BIOS: quick to make, and as much a domain as any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from backends.cloud import Cloud
+from backends.model import (
+    Disk,
+    Machine,
+    NewAttachment,
+    NewDisk,
+    NewInterface,
+    NewMachine,
+    NewNetwork,
+    RestartMethod,
+    SaveMethod,
+    StopMethod,
+    SuspendMethod,
+)
+from tests.system import stepwise
+from tests.system.worlds import IMAGE, MIB, Worlds
+
+AT_ONCE = 4
+
+# What is done while the agent dies: each a state to begin with, and a wish.
+
+Prepare = Callable[[Cloud], Any]
+Act = Callable[[Cloud, Any], Any]
+
+
+def nothing(_cloud: Cloud) -> None:
+    return None
+
+
+def a_network_and_a_disk(cloud: Cloud) -> None:
+    a_network(cloud)
+    a_disk(cloud)
+
+
+def a_machine(cloud: Cloud) -> Machine:
+    """With a root disk, on a network of its own, and with a disk attached."""
+    return cloud.create_machine(
+        NewMachine(
+            memory_mib=32,
+            image_name=IMAGE,
+            root_size_bytes=2 * MIB,
+            hostname="here",
+            interfaces=(NewInterface(the_network(cloud)),),
+            attachments=(NewAttachment(the_disk(cloud)),),
+        )
+    )
+
+
+def a_plain_machine(cloud: Cloud) -> Machine:
+    return cloud.create_machine(NewMachine(memory_mib=32))
+
+
+def stop(cloud: Cloud) -> None:
+    cloud.stop_machine(the_machine(cloud), StopMethod.POWEROFF)
+
+
+def the_machine(cloud: Cloud) -> UUID:
+    return cloud.machines()[0].id
+
+
+def the_disk(cloud: Cloud) -> UUID:
+    return cloud.disks()[0].id
+
+
+def the_network(cloud: Cloud) -> UUID:
+    return next(found.id for found in cloud.networks() if not found.shared)
+
+
+def a_disk(cloud: Cloud) -> Disk:
+    return cloud.create_disk(NewDisk(size_bytes=MIB))
+
+
+def a_network(cloud: Cloud) -> None:
+    cloud.create_network(NewNetwork(cidr="192.168.7.0/24"))
+
+
+def delete_all(cloud: Cloud) -> None:
+    cloud.delete_machine(the_machine(cloud))
+    cloud.delete_disk(the_disk(cloud))
+    cloud.delete_network(the_network(cloud))
+
+
+def plug_both(cloud: Cloud) -> None:
+    cloud.attach(the_machine(cloud), NewAttachment(the_disk(cloud)))
+    cloud.create_interface(the_machine(cloud), NewInterface(the_network(cloud)))
+
+
+def unplug_both(cloud: Cloud) -> None:
+    machine = cloud.machines()[0]
+    cloud.detach(machine.attachments[0].id)
+    cloud.delete_interface(machine.interfaces[0].id)
+
+
+def a_plain_machine_and_things_to_plug(cloud: Cloud) -> None:
+    a_plain_machine(cloud)
+    a_disk(cloud)
+    a_network(cloud)
+
+
+MACHINE = [a_network_and_a_disk, a_machine]
+SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
+    "machine made": ([a_network_and_a_disk], a_machine),
+    "machine stopped": (MACHINE, stop),
+    "machine started": ([*MACHINE, stop], lambda cloud: cloud.start_machine(the_machine(cloud))),
+    "machine restarted": (
+        [a_plain_machine],
+        lambda cloud: cloud.restart_machine(the_machine(cloud), RestartMethod.COLD),
+    ),
+    "machine suspended": ([a_plain_machine], lambda cloud: cloud.suspend_machine(the_machine(cloud))),
+    "machine hibernated": (
+        [a_plain_machine],
+        lambda cloud: cloud.suspend_machine(the_machine(cloud), SuspendMethod.HIBERNATE),
+    ),
+    "machine deleted with all it has": (MACHINE, delete_all),
+    "disk and interface plugged": ([a_plain_machine_and_things_to_plug], plug_both),
+    "disk and interface unplugged": ([*MACHINE, stop], unplug_both),
+    "disk made": ([], a_disk),
+    "disk grown": ([a_disk], lambda cloud: cloud.resize_disk(the_disk(cloud), 3 * MIB)),
+    "plugged disk grown": (MACHINE, lambda cloud: cloud.resize_disk(the_disk(cloud), 3 * MIB)),
+    "disk copied": ([a_disk], lambda cloud: cloud.backup_disk(the_disk(cloud))),
+    "plugged disk copied": (MACHINE, lambda cloud: cloud.backup_disk(the_disk(cloud))),
+    "disk deleted": ([a_disk], lambda cloud: cloud.delete_disk(the_disk(cloud))),
+    "network made": ([], a_network),
+    "network taken down": ([a_network], lambda cloud: cloud.network_down(the_network(cloud))),
+    "network deleted": ([a_network], lambda cloud: cloud.delete_network(the_network(cloud))),
+    "image saved": (
+        [*MACHINE, stop],
+        lambda cloud: cloud.save_machine(the_machine(cloud), SaveMethod.HOT, "saved"),
+    ),
+    "image saved from a running machine": (
+        MACHINE,
+        lambda cloud: cloud.save_machine(the_machine(cloud), SaveMethod.HOT, "saved"),
+    ),
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_what_an_agent_was_killed_at_is_finished_by_the_next(worlds: Worlds, scenario: str) -> None:
+    before, act = SCENARIOS[scenario]
+
+    def is_killed_after(step: int) -> bool:
+        with worlds.one(f"killed after step {step}") as world:
+            for arrange in before:
+                arrange(world.cloud)
+                world.settle()
+            act(world.cloud)
+            killed = stepwise.dies_after(world.settings, step)
+            world.settle()
+        return killed
+
+    killed: list[bool] = []
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        while all(killed):
+            killed += threads.map(is_killed_after, range(len(killed), len(killed) + AT_ONCE))
+    print(f"{scenario}: killed at {sum(killed)} moments")
