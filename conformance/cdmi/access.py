@@ -37,7 +37,7 @@ def filled_in(server: Server) -> None:
     require(isinstance(found, list) and found, f"cdmi_acl is {found!r}, expected a list with entries")
 
 
-@check("access/form", "16.1.9", "17", "Entries have acetype, identifier, aceflags and acemask, as strings.")
+@check("access/form", "16.1.9", "17.2.10", "Entries have acetype, identifier, aceflags and acemask, as strings.")
 def form(server: Server) -> None:
     names = {"acetype", "identifier", "aceflags", "acemask"}
     for one in server.metadata(guarded(server).url)["cdmi_acl"]:
@@ -45,7 +45,7 @@ def form(server: Server) -> None:
         require(all(isinstance(one[name], str) for name in names), f"the entry {one} holds what is no string")
 
 
-@check("access/set", "16.1.9", "17", "A list that is set is the one that is read.")
+@check("access/set", "16.1.9", "17.2.10", "A list that is set is the one that is read.")
 def set_acl(server: Server) -> None:
     made = guarded(server)
     guard(server, made, [entry("OWNER@", ALL), entry("EVERYONE@", READ_OBJECT)])
@@ -53,14 +53,14 @@ def set_acl(server: Server) -> None:
     require(found == ["OWNER@", "EVERYONE@"], f"the entries are for {found}, expected OWNER@ and EVERYONE@")
 
 
-@check("access/write", "16.1.5", "17", "Without WRITE_OBJECT a new value is answered 403.")
+@check("access/write", "16.1.5", "17.2.6", "Without WRITE_OBJECT a new value is answered 403.")
 def write(server: Server) -> None:
     made = guarded(server)
     guard(server, made, without(WRITE_OBJECT))
     expect(server.update(made.url, "object", {"value": "changed"}), {403}, "a new value without WRITE_OBJECT")
 
 
-@check("access/write-http", "16.1.5, 6.4.7", "17, 6.4.7", "So it is for plain HTTP.")
+@check("access/write-http", "16.1.5, 6.4.7", "17.2.6, 6.4.7", "So it is for plain HTTP.")
 def write_http(server: Server) -> None:
     made = guarded(server)
     guard(server, made, without(WRITE_OBJECT))
@@ -77,7 +77,7 @@ def write_nothing(server: Server) -> None:
     require(server.metadata(made.url).get("colour") == "red", "the metadata were changed all the same")
 
 
-@check("access/write-metadata", "16.1.5", "17", "Without WRITE_METADATA new metadata are answered 403.")
+@check("access/write-metadata", "16.1.5", "17.2.6", "Without WRITE_METADATA new metadata are answered 403.")
 def write_metadata(server: Server) -> None:
     made = guarded(server)
     guard(server, made, without(WRITE_METADATA))
@@ -85,14 +85,14 @@ def write_metadata(server: Server) -> None:
     expect(answer, {403}, "new metadata without WRITE_METADATA")
 
 
-@check("access/read", "16.1.5, 8.1", "17, 8.2.5", "Without READ_OBJECT the value alone is answered 403.")
+@check("access/read", "16.1.5, 8.1", "17.2.6, 8.2.5", "Without READ_OBJECT the value alone is answered 403.")
 def read(server: Server) -> None:
     made = guarded(server)
     guard(server, made, without(READ_OBJECT))
     expect(server.get(made.url, "object", "value"), {403}, "the value without READ_OBJECT")
 
 
-@check("access/read-http", "16.1.5, 6.3.7", "17, 6.3.7", "So it is for plain HTTP.")
+@check("access/read-http", "16.1.5, 6.3.7", "17.2.6, 6.3.7", "So it is for plain HTTP.")
 def read_http(server: Server) -> None:
     made = guarded(server)
     guard(server, made, without(READ_OBJECT))
@@ -108,7 +108,7 @@ def read_rest(server: Server) -> None:
     require("metadata" in found and "objectID" in found, "what may be read is missing")
 
 
-@check("access/delete", "16.1.5", "17", "Without DELETE it is answered 403.")
+@check("access/delete", "16.1.5", "17.2.6", "Without DELETE it is answered 403.")
 def delete(server: Server) -> None:
     made = guarded(server)
     guard(server, made, without(DELETE))
@@ -123,14 +123,14 @@ def guard_again(server: Server, made: Thing, status: int) -> None:
         guard(server, made, [entry("OWNER@", ALL)])
 
 
-@check("access/first-match", "16.1.6", "17", "The first entry that matches decides.", Level.SHOULD)
+@check("access/first-match", "16.1.6", "17.2.7", "The first entry that matches decides.", Level.SHOULD)
 def first_match(server: Server) -> None:
     made = guarded(server)
     guard(server, made, [entry("OWNER@", WRITE_OBJECT, "0x1"), entry("OWNER@", ALL)])
     expect(server.update(made.url, "object", {"value": "x"}), {403}, "a new value that an earlier entry denies")
 
 
-@check("access/malformed", "16.1.9, 8.4.7", "17, 8.5.7", "A list that can't be read is answered 400.")
+@check("access/malformed", "16.1.9, 8.4.7", "17.2.10, 8.5.7", "A list that can't be read is answered 400.")
 def malformed(server: Server) -> None:
     made = guarded(server)
     wrong: list[Any] = ["all", [{"identifier": "OWNER@"}], [{**entry("OWNER@", ALL), "acemask": "everything"}]]
@@ -140,7 +140,11 @@ def malformed(server: Server) -> None:
 
 
 @check(
-    "access/inherited", "9.1, 16.1.6", "9.2.4, 17", "What has no list of its own obeys its container's.", Level.SHOULD
+    "access/inherited",
+    "9.1, 16.1.6",
+    "9.2.4, 17.2.7",
+    "What has no list of its own obeys its container's.",
+    Level.SHOULD,
 )
 def inherited(server: Server) -> None:
     server.needs_system("cdmi_security_access_control")
