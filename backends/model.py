@@ -204,6 +204,8 @@ class Machine:
     tags: tuple[Tag, ...] = ()
     has_console_log: bool = False
     """Whether its guest has ever written to the serial console."""
+    console_password: str | None = field(default=None, repr=False)
+    """Of the VNC display; another at each start."""
 
 
 @dataclass(frozen=True, slots=True)

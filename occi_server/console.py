@@ -5,12 +5,13 @@ There are two: the display, while it runs, and the log of what the guest wrote t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID, uuid5
 
 from backends.model import Machine
 from occi_server import names
 from occi_server.templates import Templates
-from renderers.occi.representation import CategoryId, Link, LinkEnd
+from renderers.occi.representation import AttributeValue, CategoryId, Link, LinkEnd
 
 LOCATION = "/consolelink/"
 LOG = "/console-log"
@@ -27,17 +28,26 @@ def display(machine: Machine, templates: Templates) -> Link | None:
     if machine.console is None:
         return None
     target = LinkEnd(f"vnc://{machine.console}", templates.console_target)
-    return _link(machine, templates.console_kind, str(machine.id), target, "Console")
+    password = machine.console_password
+    secrets = {} if password is None else {templates.console_password.name: password}
+    return _link(machine, templates.console_kind, str(machine.id), target, "Console", secrets)
 
 
 def log(machine: Machine, templates: Templates) -> Link | None:
     if not machine.has_console_log:
         return None
     target = LinkEnd(f"/compute/{machine.id}{LOG}", templates.console_log_target)
-    return _link(machine, templates.console_kind, f"{machine.id}/log", target, "Console log")
+    return _link(machine, templates.console_kind, f"{machine.id}/log", target, "Console log", {})
 
 
-def _link(machine: Machine, kind: CategoryId, path: str, target: LinkEnd, title: str) -> Link:
+def _link(
+    machine: Machine,
+    kind: CategoryId,
+    path: str,
+    target: LinkEnd,
+    title: str,
+    attributes: Mapping[str, AttributeValue],
+) -> Link:
     return Link(
         kind=kind,
         id=uuid5(IDENTITIES, path).urn,
@@ -45,4 +55,5 @@ def _link(machine: Machine, kind: CategoryId, path: str, target: LinkEnd, title:
         source=LinkEnd(f"/compute/{machine.id}", names.COMPUTE),
         target=target,
         title=title,
+        attributes=attributes,
     )

@@ -78,7 +78,13 @@ def model_of(site: Site) -> Model:
         STORAGE_LINK,
     )
     mixins = {mixin.mixin.id: mixin for kind in types for mixin in kind.mixins}
-    console_kind = Kind(templates.console_kind, "Console of a compute", names.LINK, location=console.LOCATION)
+    console_kind = Kind(
+        templates.console_kind,
+        "Console of a compute",
+        names.LINK,
+        (templates.console_password,),
+        location=console.LOCATION,
+    )
     categories: tuple[Category, ...] = (
         *CORE_KINDS,
         *(kind.kind for kind in types),

@@ -60,6 +60,7 @@ class Templates:
     console_kind: CategoryId
     console_target: CategoryId
     console_log_target: CategoryId
+    console_password: AttributeDefinition
 
     def of_machine(self, machine: Machine) -> tuple[CategoryId, ...]:
         image, size = machine.image_name, machine.size_name
@@ -103,6 +104,9 @@ def templates_of(site: Site) -> Templates:
         console_kind=CategoryId(f"{site.scheme_prefix}infrastructure#", "consolelink"),
         console_target=CategoryId(f"{site.scheme_prefix}infrastructure#", "vnc"),
         console_log_target=CategoryId(f"{site.scheme_prefix}infrastructure#", "console_log"),
+        console_password=AttributeDefinition(
+            f"{site.attribute_prefix}.vnc.password", mutable=False, description="Of the display; new at each start"
+        ),
     )
 
 

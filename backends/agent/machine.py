@@ -189,8 +189,7 @@ def _activate(host: Host, machine: WantedMachine, observed: Observed | None) -> 
             held = _plug(host, machine, observed)
     if machine.restart_pending or machine.asked_to_stop_at is not None:
         host.write("machine_booted", id=machine.id, boots=machine.boots_wanted)
-    console = observed.vnc if observed else None
-    _settle(host, machine, MachineState.ACTIVE, console=console, held=held)
+    _settle(host, machine, MachineState.ACTIVE, running=observed, held=held)
 
 
 def _restart(host: Host, machine: WantedMachine, observed: Observed | None) -> bool:
@@ -242,7 +241,7 @@ def _deactivate(host: Host, machine: WantedMachine, observed: Observed | None) -
                 return
             host.write("guest_ignored_stop", id=machine.id, generation=machine.generation)
             message = f"the guest did not react to the power button within {host.graceful_stop_s:g} s"
-            _settle(host, machine, MachineState.ACTIVE, message, console=observed.vnc)
+            _settle(host, machine, MachineState.ACTIVE, message, running=observed)
             return
     host.hypervisor.ensure_off(machine.id)
     _settle_inactive(host, machine, "")
@@ -270,7 +269,7 @@ def _settle(
     state: MachineState,
     message: str = "",
     *,
-    console: str | None = None,
+    running: Observed | None = None,
     held: Collection[UUID] = (),
 ) -> None:
     """`held` are the links that the guest hasn't released yet: they stay as they are."""
@@ -280,7 +279,8 @@ def _settle(
         id=machine.id,
         state=state.value,
         message=message,
-        console=console,
+        console=running.vnc if running else None,
+        console_password=running.vnc_password if running else None,
         generation=machine.generation,
         link_state=link_state.value,
         held=list(held),

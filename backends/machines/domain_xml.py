@@ -37,8 +37,13 @@ def domain_name(cloud_tag: str, machine_id: UUID) -> str:
     return f"{cloud_tag}-{machine_id}"
 
 
-def domain_xml(spec: DomainSpec, *, cloud_tag: str, domain_type: DomainType, console_log: Path) -> str:
-    """The whole domain. `spec.share` becomes a cgroup's weight: leave it None where there are no cgroups."""
+def domain_xml(
+    spec: DomainSpec, *, cloud_tag: str, domain_type: DomainType, console_log: Path, vnc_password: str
+) -> str:
+    """The whole domain, with a secret in it: never log it.
+
+    `spec.share` becomes a cgroup's weight: leave it None where there are no cgroups.
+    """
     domain = _node("domain", type=domain_type)
     domain.append(_node("name", domain_name(cloud_tag, spec.id)))
     domain.append(_node("uuid", str(spec.id)))
@@ -58,7 +63,7 @@ def domain_xml(spec: DomainSpec, *, cloud_tag: str, domain_type: DomainType, con
     domain.append(_node("on_reboot", "restart"))
     domain.append(_node("on_crash", "destroy"))
     domain.append(_node("pm", _node("suspend-to-mem", enabled="no"), _node("suspend-to-disk", enabled="no")))
-    domain.append(_devices(spec, console_log))
+    domain.append(_devices(spec, console_log, vnc_password))
     return _text(domain)
 
 
@@ -99,6 +104,8 @@ class Description:
     """By tap."""
     seed: Path | None
     vnc: str | None
+    vnc_password: str | None
+    """Where libvirt was asked for secrets."""
     guest_agent: bool
     cores: int
     memory_mib: int
@@ -130,6 +137,7 @@ def parse_domain(xml: str) -> Description:
         interfaces=interfaces,
         seed=None if seed is None else _source(seed),
         vnc=_vnc(root),
+        vnc_password=_attribute(root, "devices/graphics[@type='vnc']", "passwd"),
         guest_agent=channel is not None and channel.get("state") == "connected",
         cores=int(root.findtext("vcpu", "0")),
         memory_mib=int(root.findtext("memory", "0")) // 1024,
@@ -181,7 +189,7 @@ def _clock(domain_type: DomainType) -> etree._Element:
     return clock
 
 
-def _devices(spec: DomainSpec, console_log: Path) -> etree._Element:
+def _devices(spec: DomainSpec, console_log: Path, vnc_password: str) -> etree._Element:
     devices = _node(
         "devices",
         _node("controller", type="usb", model="none"),
@@ -209,6 +217,7 @@ def _devices(spec: DomainSpec, console_log: Path) -> etree._Element:
             type="vnc",
             port="-1",
             autoport="yes",
+            passwd=vnc_password,
         )
     )
     devices.append(_node("video", _node("model", type="vga")))

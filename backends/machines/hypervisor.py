@@ -6,6 +6,7 @@ for guests, the order of steps, disks' files, bridges and the database are the c
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ from backends.machines.spec import (
 )
 
 LIBVIRT_LOGS = Path("/var/log/libvirt/qemu")
+VNC_PASSWORD_BYTES = 6
+"""Eight characters, which is all that VNC's authentication looks at (RFC 6143 §7.2.2); new at each definition."""
 _UNDEFINE_ALL = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -252,6 +255,7 @@ class Hypervisor:
             cloud_tag=self.cloud_tag,
             domain_type=self.domain_type,
             console_log=self.console_log_path(spec.id),
+            vnc_password=secrets.token_urlsafe(VNC_PASSWORD_BYTES),
         )
         domain: libvirt.virDomain = connection.defineXML(xml)
         return domain

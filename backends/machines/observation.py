@@ -83,7 +83,7 @@ def describe(domain: libvirt.virDomain, power: Power) -> Description:
     """A hibernated guest has the devices it was saved with, whatever its definition says by now."""
     if power is Power.HIBERNATED:
         return parse_domain(domain.managedSaveGetXMLDesc())
-    return parse_domain(domain.XMLDesc())
+    return parse_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
 
 
 def describe_definition(domain: libvirt.virDomain) -> Description:
@@ -100,6 +100,7 @@ def observe(domain: libvirt.virDomain, machine_id: UUID) -> Observed:
         reason=reason,
         run=domain.ID() if active else None,
         vnc=description.vnc,
+        vnc_password=description.vnc_password if active else None,
         guest_agent=description.guest_agent,
         disks=tuple(disk for disk, _ in description.disks.values()),
         interfaces=tuple(interface for interface, _ in description.interfaces.values()),

@@ -6,7 +6,7 @@ Nothing here knows libvirt, its XML or the cloud's database.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -157,6 +157,7 @@ class Observed:
     """A number that is new at each start on this host, None while off: a reset keeps it."""
     vnc: str | None
     """`host:port` while it runs."""
+    vnc_password: str | None = field(repr=False)
     guest_agent: bool
     """Whether an agent in the guest has opened its channel."""
     disks: tuple[PluggedDisk, ...]

@@ -89,6 +89,7 @@ def machine_from_row(row: Row) -> Machine:
         tuple(map(attachment_from_row, row[22])) if row[22] else (),
         _tags_from(row[23]),
         row[24],
+        row[25],
     )  # fmt: skip
 
 
@@ -131,7 +132,7 @@ MACHINES = Table(
     + ") ORDER BY n.sequence) FROM interface n WHERE n.machine_id = r.id AND NOT n.deleting),"
     " (SELECT json_agg(json_build_array(" + ATTACHMENT_COLUMNS.format("a") + _tags("a.id")
     + ") ORDER BY a.sequence) FROM attachment a WHERE a.machine_id = r.id AND NOT a.deleting), " + _tags("r.id")
-    + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id)"
+    + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id), r.console_password"
     " FROM machine r LEFT JOIN image i ON i.id = r.image_id AND NOT i.deleting",
     _columns("summary", "hostname", "architecture", "cores", "memory_mib", "share", "size_name", "ssh_key",
              "user_data", "root_size_bytes", "host")

@@ -108,6 +108,12 @@ def test_the_display_listens_on_loopback_alone(guest: Guest) -> None:
         for link in guest.user.links_of(guest.path, "consolelink")
         if link["target"]["location"].startswith("vnc://")
     ]
+    (password,) = [
+        link["attributes"]["local.altostratus.vnc.password"]
+        for link in guest.user.links_of(guest.path, "consolelink")
+        if link.get("attributes")
+    ]
+    assert len(password) == 8
     host, _, port = display.removeprefix("vnc://").partition(":")
     assert host == "127.0.0.1"
     with socket.create_connection((host, int(port)), timeout=10) as connection:

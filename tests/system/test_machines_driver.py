@@ -50,6 +50,8 @@ SAVES = Path("/var/lib/libvirt/qemu/save")
 MIB = 1 << 20
 
 needs_image = pytest.mark.skipif(not Path(IMAGE).exists(), reason="the default image is not built: make image")
+VNC_AUTHENTICATION = 2
+"""RFC 6143 §7.1.2; 1 would be none."""
 
 
 pytestmark = pytest.mark.usefixtures("libvirt_daemons")
@@ -158,6 +160,30 @@ def test_started_machine_runs_its_disk_and_logs_its_console(hypervisor: Hypervis
     host, port = observed.vnc.split(":")
     with socket.create_connection((host, int(port)), timeout=5) as display:
         assert display.recv(4) == b"RFB "
+
+
+def test_a_display_has_a_password_that_is_new_at_each_start(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    def password() -> str | None:
+        hypervisor.ensure_running(spec)
+        observed = hypervisor.observe(spec.id)
+        assert observed is not None
+        return observed.vnc_password
+
+    hypervisor.ensure_running(spec)
+    observed = hypervisor.observe(spec.id)
+    assert observed is not None
+    assert observed.vnc is not None
+    assert len(observed.vnc_password or "") == 8
+    assert observed.vnc_password not in repr(observed)
+    host, port = observed.vnc.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as display:
+        version = display.recv(12)
+        display.sendall(version)
+        offered = display.recv(2)
+    assert offered == bytes([1, VNC_AUTHENTICATION])
+    assert password() == observed.vnc_password
+    hypervisor.ensure_off(spec.id)
+    assert password() not in (None, observed.vnc_password)
 
 
 def test_every_call_may_be_repeated(hypervisor: Hypervisor, spec: DomainSpec) -> None:

@@ -352,7 +352,7 @@ def test_a_snapshot_is_a_storage_of_its_own_and_resize_grows(client: Client, sql
 def test_a_running_compute_shows_its_console_as_a_link(client: Client, sql: Connection) -> None:
     compute = client.make("/compute/", COMPUTE)
     settle(sql)
-    sql.execute("UPDATE machine SET console = '127.0.0.1:5901'")
+    sql.execute("UPDATE machine SET console = '127.0.0.1:5901', console_password = 'pass-123'")
     console = compute.replace("/compute/", "/consolelink/")
 
     assert (
@@ -360,6 +360,9 @@ def test_a_running_compute_shows_its_console_as_a_link(client: Client, sql: Conn
         in client.text(compute)
     )
     assert 'occi.core.target="vnc://127.0.0.1:5901"' in client.text(console)
+    assert 'local.altostratus.vnc.password="pass-123"' in client.text(console)
+    assert 'local.altostratus.vnc.password="pass-123"' in client.text(compute)
+    assert client.send("PUT", compute, body=client.text(compute), content_type="text/plain").status_code == 200
     assert client.text("/consolelink/").endswith(console)
 
 

@@ -28,7 +28,7 @@ WITH present AS (
 )
 -- A message stays for as long as nothing new happened: looking again is not news.
 UPDATE machine
-SET state = %(state)s, console = %(console)s,
+SET state = %(state)s, console = %(console)s, console_password = %(console_password)s,
     state_message = CASE WHEN %(message)s = '' AND state = %(state)s AND observed_generation = %(generation)s
         THEN state_message ELSE %(message)s END,
     observed_generation = greatest(observed_generation, %(generation)s),

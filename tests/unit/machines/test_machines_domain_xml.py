@@ -55,7 +55,13 @@ FULL = DomainSpec(
 
 
 def build(spec: DomainSpec, domain_type: DomainType = "qemu") -> str:
-    return domain_xml(spec, cloud_tag="as12ab", domain_type=domain_type, console_log=STATE / "consoles/c.log")
+    return domain_xml(
+        spec,
+        cloud_tag="as12ab",
+        domain_type=domain_type,
+        console_log=STATE / "consoles/c.log",
+        vnc_password="s3cret-8",
+    )
 
 
 def compare(name: str, xml: str) -> None:
