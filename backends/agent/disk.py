@@ -111,7 +111,7 @@ def _plugged(host: Host, disk: WantedDisk) -> tuple[UUID, str] | None:
     if observed is None or observed.power not in (Power.RUNNING, Power.PAUSED):
         return None
     path = host.pool.path(pool_disk(disk.id))
-    return next(((observed.id, plugged.device) for plugged in observed.disks if plugged.path == path), None)
+    return next(((observed.id, plugged.device) for plugged in observed.disks if plugged.source == path), None)
 
 
 def _remove(host: Host, disk: WantedDisk) -> None:

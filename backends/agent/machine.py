@@ -418,7 +418,7 @@ def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, inte
 def _plug_disk(host: Host, machine: WantedMachine, observed: Observed, disk: WantedDisk) -> bool:
     """False while the guest holds it."""
     path = host.pool.path(pool_disk(disk.disk_id))
-    devices = {plugged.device for plugged in observed.disks if plugged.path == path}
+    devices = {plugged.device for plugged in observed.disks if plugged.source == path}
     wanted = set() if disk.deleting else {disk.device}
     for device in devices - wanted:
         if not host.hypervisor.ensure_disk_detached(machine.id, device):

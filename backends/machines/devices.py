@@ -78,8 +78,8 @@ def _has_disk(description: Description, disk: DomainDisk) -> bool:
     if (entry := description.disks.get(disk.device)) is None:
         return False
     plugged, _ = entry
-    if plugged.path != disk.path:
-        raise DeviceConflict(f"{disk.device} is taken by {plugged.path}, so {disk.path} can't be plugged there")
+    if plugged.source != disk.source:
+        raise DeviceConflict(f"{disk.device} is taken by {plugged.source}, so {disk.source} can't be plugged there")
     return True
 
 

@@ -18,6 +18,7 @@ from backends.machines.spec import (
     DomainInterface,
     DomainSpec,
     DomainType,
+    IscsiSource,
     PluggedDisk,
     PluggedInterface,
 )
@@ -73,6 +74,19 @@ def disk_xml(disk: DomainDisk) -> str:
 
 def interface_xml(interface: DomainInterface) -> str:
     return _text(_interface(interface))
+
+
+def secret_xml(secret_id: UUID, usage: str) -> str:
+    """Held in libvirtd's memory only, and never shown to anybody."""
+    return _text(
+        _node(
+            "secret",
+            _node("uuid", str(secret_id)),
+            _node("usage", _node("target", usage), type="iscsi"),
+            ephemeral="yes",
+            private="yes",
+        )
+    )
 
 
 def backup_xml(device: str, target: Path, all_devices: tuple[str, ...]) -> str:
@@ -135,7 +149,7 @@ def parse_domain(xml: str) -> Description:
     return Description(
         disks=disks,
         interfaces=interfaces,
-        seed=None if seed is None else _source(seed),
+        seed=None if seed is None else _file(seed),
         vnc=_vnc(root),
         vnc_password=_attribute(root, "devices/graphics[@type='vnc']", "passwd"),
         guest_agent=channel is not None and channel.get("state") == "connected",
@@ -233,9 +247,9 @@ def _disk(disk: DomainDisk, boot_order: int | None) -> etree._Element:
     element = _node(
         "disk",
         driver,
-        _node("source", file=str(disk.path)),
+        _source_node(disk.source),
         _node("target", dev=disk.device, bus="virtio"),
-        type="file",
+        type="network" if isinstance(disk.source, IscsiSource) else "file",
         device="disk",
     )
     if disk.bases:
@@ -247,6 +261,19 @@ def _disk(disk: DomainDisk, boot_order: int | None) -> etree._Element:
     if boot_order is not None:
         element.append(_node("boot", order=str(boot_order)))
     return element
+
+
+def _source_node(source: Path | IscsiSource) -> etree._Element:
+    if isinstance(source, Path):
+        return _node("source", file=str(source))
+    return _node(
+        "source",
+        _node("host", name=source.address, port=str(source.port)),
+        _node("initiator", _node("iqn", name=source.initiator)),
+        _node("auth", _node("secret", type="iscsi", uuid=str(source.secret_id)), username=source.initiator),
+        protocol="iscsi",
+        name=f"{source.target}/0",
+    )
 
 
 def _backing_store(bases: Sequence[BaseImage]) -> etree._Element:
@@ -296,9 +323,22 @@ def _attribute(element: etree._Element, child: str, name: str) -> str | None:
     return None if found is None else found.get(name)
 
 
-def _source(disk: etree._Element) -> Path | None:
+def _file(disk: etree._Element) -> Path | None:
     file = _attribute(disk, "source", "file")
     return None if file is None else Path(file)
+
+
+def _source(disk: etree._Element) -> Path | IscsiSource | None:
+    """None too for what isn't of the form that is written here."""
+    if disk.get("type") != "network":
+        return _file(disk)
+    target, _, unit = (_attribute(disk, "source", "name") or "").partition("/")
+    address, port = _attribute(disk, "source/host", "name"), _attribute(disk, "source/host", "port")
+    initiator = _attribute(disk, "source/initiator/iqn", "name")
+    secret = _attribute(disk, "source/auth/secret", "uuid")
+    if unit != "0" or address is None or port is None or initiator is None or secret is None:
+        return None
+    return IscsiSource(address, int(port), target, initiator, UUID(secret))
 
 
 def _device(element: etree._Element) -> Device:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import libvirt
 
-from backends.machines import copying, devices, observation
+from backends.machines import copying, devices, iscsi_secrets, observation
 from backends.machines.connection import Connection
 from backends.machines.domain_xml import METADATA_NAMESPACE, domain_name, domain_xml, parse_metadata
 from backends.machines.errors import (
@@ -223,6 +223,22 @@ class Hypervisor:
             if tap in _saved_devices(domain):
                 raise WrongPower(f"machine {machine_id} is hibernated and can't let go of {tap}")
             return devices.detach_interface(domain, tap, patience_seconds)
+
+    # Secrets, by which a guest's disk logs in where it is served
+
+    def ensure_secret(self, secret_id: UUID, value: str) -> None:
+        """Kept by libvirtd until it ends, so this comes before each start or plugging that needs it."""
+        with self._connection.calling(f"keep the secret {secret_id}") as connection:
+            iscsi_secrets.ensure(connection, self.cloud_tag, secret_id, value)
+
+    def secret_absent(self, secret_id: UUID) -> None:
+        with self._connection.calling(f"forget the secret {secret_id}") as connection:
+            iscsi_secrets.absent(connection, self.cloud_tag, secret_id)
+
+    def secrets(self) -> set[UUID]:
+        """Those of this cloud."""
+        with self._connection.calling("list the secrets") as connection:
+            return iscsi_secrets.of_cloud(connection, self.cloud_tag)
 
     def grow_disk(self, machine_id: UUID, device: str, size_bytes: int) -> None:
         """Grows the file and tells the guest. The machine must run: a file at rest is its owner's to grow."""

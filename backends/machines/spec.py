@@ -22,6 +22,7 @@ CLOUD_TAG = re.compile(r"[a-z][a-z0-9]{1,15}")
 _DEVICE = re.compile(r"vd[a-z]{1,2}")
 _SERIAL = re.compile(r"[A-Za-z0-9_.+-]{1,20}")
 _LINK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_IQN = re.compile(r"iqn\.[a-z0-9.:-]{1,219}")
 _MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 
 
@@ -37,6 +38,27 @@ class BaseImage:
 
 
 @dataclass(frozen=True, slots=True)
+class IscsiSource:
+    """LUN 0 of a target, reached by QEMU's own initiator: the host logs in nowhere.
+
+    The initiator's name is its CHAP user name too; the secret is the one that `Hypervisor.ensure_secret` was given.
+    """
+
+    address: str
+    port: int
+    target: str
+    initiator: str
+    secret_id: UUID
+
+    def __post_init__(self) -> None:
+        _check(_IQN, "the target's name", self.target, "a lower-case iqn. name")
+        _check(_IQN, "the initiator's name", self.initiator, "a lower-case iqn. name")
+
+    def __str__(self) -> str:
+        return f"{self.target} at {self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class DomainDisk:
     """A virtio disk. `device` names its place (`vda`); guests number their disks in that order.
 
@@ -46,7 +68,8 @@ class DomainDisk:
     Without `bases` libvirt follows the files' own headers and hands all of the chain over to QEMU's user.
     """
 
-    path: Path
+    source: Path | IscsiSource
+    """An absolute path, or a target, whose disk is always raw."""
     format: DiskFormat
     device: str
     serial: str | None = None
@@ -57,10 +80,12 @@ class DomainDisk:
         _check(_DEVICE, "the disk's device", self.device, "vda to vdzz")
         if self.serial is not None:
             _check(_SERIAL, "the disk's serial", self.serial, "1 to 20 letters, digits or _.+-")
-        if not self.path.is_absolute():
-            raise InvalidSpec(f"the disk's path is {str(self.path)!r}, expected an absolute one")
+        if isinstance(self.source, Path) and not self.source.is_absolute():
+            raise InvalidSpec(f"the disk's path is {str(self.source)!r}, expected an absolute one")
+        if isinstance(self.source, IscsiSource) and self.format != "raw":
+            raise InvalidSpec(f"the disk {self.source} is {self.format}, but what a target serves is raw")
         if self.bases and self.format != "qcow2":
-            raise InvalidSpec(f"the disk at {self.path} is {self.format}, which can't stand on an image")
+            raise InvalidSpec(f"the disk at {self.source} is {self.format}, which can't stand on an image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +160,7 @@ class Reason(StrEnum):
 @dataclass(frozen=True, slots=True)
 class PluggedDisk:
     device: str
-    path: Path | None
+    source: Path | IscsiSource | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-IN_THE_LAB = os.environ.get("ALTOSTRATUS_LAB") == "yes"
+IN_THE_LAB = os.environ.get("LAB_MACHINE") == "yes"
 MIB = 2**20
 CONFIGFS = Path("/sys/kernel/config/target")
 ADDRESS = "127.0.0.1"

@@ -412,7 +412,7 @@ def test_disk_is_plugged_now_and_for_the_next_start(hypervisor: Hypervisor, spec
         hypervisor.ensure_disk_attached(spec.id, disk)
         observed = hypervisor.observe(spec.id)
         assert observed is not None
-        assert [(each.device, each.path) for each in observed.disks][1:] == [("vdb", disk.path)]
+        assert [(each.device, each.source) for each in observed.disks][1:] == [("vdb", disk.source)]
     hypervisor.ensure_off(spec.id)
     observed = hypervisor.observe(spec.id)
     assert observed is not None
@@ -561,7 +561,7 @@ def test_copy_that_a_crash_left_running_gives_way_to_the_next(
     hypervisor.copy_disk(spec.id, "vdb", target)
     hypervisor.ensure_off(spec.id)
     compare = ["qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2"]
-    subprocess.run([*compare, str(large_disk.path), str(target)], check=True, timeout=60)
+    subprocess.run([*compare, str(large_disk.source), str(target)], check=True, timeout=60)
     assert not (folder / ".copy.qcow2.partial").exists()
 
 

@@ -22,9 +22,10 @@ from backends.machines.domain_xml import (
     interface_xml,
     parse_domain,
     parse_metadata,
+    secret_xml,
 )
 from backends.machines.errors import InvalidSpec
-from backends.machines.spec import BaseImage, DomainDisk, DomainInterface, DomainSpec, DomainType
+from backends.machines.spec import BaseImage, DomainDisk, DomainInterface, DomainSpec, DomainType, IscsiSource
 from backends.model import Architecture
 
 DATA = Path(__file__).parent / "data"
@@ -33,6 +34,13 @@ ID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 CHAIN = (
     BaseImage(STATE / "disks/snapshot.qcow2", "qcow2"),
     BaseImage(STATE / "images/debian.raw", "raw"),
+)
+TARGET = IscsiSource(
+    "192.0.2.7",
+    3260,
+    "iqn.2026-01.local.altostratus:as12ab.disk",
+    "iqn.2026-01.local.altostratus:as12ab.attachment",
+    UUID("0f0f0f0f-8b86-4d01-b42d-00cf4fc964ff"),
 )
 BARE = DomainSpec(id=ID, title=None, cores=1, memory_mib=256, share=None, architecture=Architecture.X64)
 FULL = DomainSpec(
@@ -45,6 +53,7 @@ FULL = DomainSpec(
     disks=(
         DomainDisk(STATE / "disks/root.qcow2", "qcow2", "vda", "root", bases=CHAIN),
         DomainDisk(STATE / "disks/data.raw", "raw", "vdb", read_only=True),
+        DomainDisk(TARGET, "raw", "vdc", "served"),
     ),
     interfaces=(
         DomainInterface("ast0a", "asbr0", "52:54:00:00:00:01"),
@@ -69,6 +78,17 @@ def compare(name: str, xml: str) -> None:
     if os.environ.get("ALTOSTRATUS_WRITE_GOLDEN"):
         path.write_text(xml)
     assert xml == path.read_text()
+
+
+def test_secret_is_kept_in_memory_and_private() -> None:
+    compare("secret.xml", secret_xml(TARGET.secret_id, "as12ab-secret"))
+
+
+def test_target_s_disk_is_raw_and_its_names_are_checked() -> None:
+    with pytest.raises(InvalidSpec, match="what a target serves is raw"):
+        DomainDisk(TARGET, "qcow2", "vdb")
+    with pytest.raises(InvalidSpec, match="initiator"):
+        replace(TARGET, initiator="iqn.2026-01.org.example:a/b")
 
 
 def test_bare_machine() -> None:
@@ -119,7 +139,7 @@ def test_hostile_title_stays_text() -> None:
 
 def test_what_is_built_is_read_back() -> None:
     description = parse_domain(build(FULL))
-    assert [plugged.path for plugged, _ in description.disks.values()] == [disk.path for disk in FULL.disks]
+    assert [plugged.source for plugged, _ in description.disks.values()] == [disk.source for disk in FULL.disks]
     assert {tap: plugged.mac for tap, (plugged, _) in description.interfaces.items()} == {
         "ast0a": "52:54:00:00:00:01",
         "ast0b": "52:54:00:00:00:02",
