@@ -138,7 +138,9 @@ def act_on_all(
     action = chosen_action(part.kind, term, message)
     parameters = parameters_of(action, message.attributes)
     with cloud.atomically():
-        results = [action.perform(cloud, found, parameters) for found in part.ids(cloud)]
+        members = part.ids(cloud)
+        cloud.hold(members)
+        results = [action.perform(cloud, found, parameters) for found in members]
     images = [result for result in results if isinstance(result, Image)]
     if images:
         answer_categories(response, rendering, [model.templates.discovered(image) for image in images])
@@ -150,6 +152,8 @@ def act_on_all(
 def delete_all(cloud: Cloud, selection: Sequence[Selected]) -> None:
     """Deletes all of it or nothing; what another's deletion takes along is passed over, links being the last."""
     with cloud.atomically():
-        for part in selection:
-            for found in part.deletable_ids(cloud):
-                part.kind.delete(cloud, found)
+        members = [(part.kind, part.deletable_ids(cloud)) for part in selection]
+        cloud.hold([found for _, ids in members for found in ids])
+        for kind, ids in members:
+            for found in ids:
+                kind.delete(cloud, found)

@@ -70,6 +70,18 @@ class Door:
         with self._change():
             yield
 
+    def hold(self, resource_ids: Sequence[UUID]) -> None:
+        """Keeps machines, disks and networks from changing until the end of `atomically`.
+
+        All at once and in one order, before anything else: else two who change several could wait for each other, or
+        for an agent that gives back room on the host while a member of the collection waits for it.
+        """
+        with self._change() as connection:
+            for table in GENERATIONS:
+                connection.execute(
+                    f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(resource_ids)]
+                )
+
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         if self._connection is not None:

@@ -27,7 +27,7 @@ from backends.model import (
 )
 from backends.placement import place_waiting
 from backends.store.database import Connection, Database, _yoyo_uri, migrate
-from tests.conftest import repository
+from tests.conftest import repository, wait_until
 
 GIB = 2**30
 
@@ -197,6 +197,31 @@ def test_actions_on_many_are_done_for_all_or_for_none(cloud: Cloud) -> None:
         cloud.suspend_machine(first.id)
         cloud.suspend_machine(second.id)
     assert cloud.machine(first.id).wanted is MachineState.ACTIVE
+
+
+def test_who_changes_many_and_an_agent_that_gives_back_room_do_not_wait_for_each_other(
+    cloud: Cloud, sql: Connection, conninfo: str
+) -> None:
+    first, second = (cloud.create_machine(NewMachine()).id for _ in range(2))
+    for machine_id in (first, second):
+        cloud.stop_machine(machine_id, StopMethod.POWEROFF)
+    sql.execute("UPDATE machine SET admitted = id = %s, state = 'inactive'", [second])
+
+    def give_back() -> None:
+        with psycopg.connect(conninfo) as agent:
+            agent.execute("UPDATE machine SET admitted = false WHERE id = %s", [second])
+
+    def somebody_waits() -> bool:
+        return sql.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone() is not None
+
+    with ThreadPoolExecutor() as pool:
+        with cloud.atomically():
+            cloud.hold([second, first])
+            cloud.start_machine(first)  # takes the row of the host
+            given_back = pool.submit(give_back)
+            wait_until(somebody_waits)
+            cloud.start_machine(second)
+        given_back.result()
 
 
 def test_disks_grow_and_never_shrink(cloud: Cloud) -> None:

@@ -13,7 +13,8 @@ ORDER BY memory_mib - memory_taken_mib DESC, name
 LIMIT 1
 
 -- name: waiting_machines
--- The host that its networks and disks tie a machine to comes last in the row.
+-- The host that its networks and disks tie a machine to comes last in the row. A machine that somebody changes just now
+-- is left to them: they may be waiting for the lock that is held here.
 SELECT m.id, m.cores, m.memory_mib, coalesce(m.root_size_bytes, 0), m.host, coalesce(
     (SELECT min(n.host) FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
     (SELECT min(d.host) FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.machine_id = m.id)
@@ -21,6 +22,7 @@ SELECT m.id, m.cores, m.memory_mib, coalesce(m.root_size_bytes, 0), m.host, coal
 FROM machine m
 WHERE NOT m.admitted AND m.wanted = 'active' AND NOT m.deleting
 ORDER BY m.sequence
+FOR UPDATE OF m SKIP LOCKED
 
 -- name: admit_machine
 UPDATE machine
