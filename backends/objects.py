@@ -114,6 +114,8 @@ class NewObject:
     encoding: Encoding = Encoding.UTF_8
     completion: str = COMPLETE
     target: str | None = None
+    id: UUID | None = None
+    """Of what was serialized once; another is chosen if it is taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import falcon
 
 from backends.errors import Conflict, Invalid, NotFound
 from backends.objects import Address, Found, ObjectKind, Referred
-from cdmi_server import container, dataobject, multipart, objectid, plain, queue, relocation
+from cdmi_server import container, dataobject, multipart, objectid, plain, queue, relocation, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import Capabilities
 from cdmi_server.errors import answer_error
@@ -25,7 +25,8 @@ from cdmi_server.paths import escaped, parse_place, split_root
 from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
-CLAIMS = (*dataobject.CLAIMS, *container.CLAIMS, *objectid.CLAIMS, *multipart.CLAIMS, *queue.CLAIMS, *relocation.CLAIMS)
+MODULES = (container, dataobject, multipart, objectid, queue, relocation, serialization)
+"""Each claims the capabilities that it has."""
 CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
     CONTAINER: container.create,
     DATAOBJECT: dataobject.create,
@@ -45,7 +46,7 @@ class Tree:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._capabilities = Capabilities(site, CLAIMS)
+        self._capabilities = Capabilities(site, [claim for module in MODULES for claim in module.CLAIMS])
 
     def sink(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
         """Falcon calls it by these names."""

@@ -16,6 +16,7 @@ from renderers.cdmi.representation import CdmiError, Version
 SOURCES = ("value", "copy", "move", "reference", "serialize", "deserialize", "deserializevalue")
 """At most one of them makes an object."""
 MIMETYPE_MAX_CHARACTERS = 255
+VALUES_AT_ONCE_MAX = 1000
 
 
 def one_source(body: Mapping[str, Any], supported: tuple[str, ...]) -> str | None:
@@ -71,6 +72,27 @@ def value_of(body: Mapping[str, Any], encoding: Encoding) -> bytes:
     if not isinstance(value, str):
         raise Invalid(f"the value must be a JSON string, for valuetransferencoding is {encoding}")
     return decode_base64(value) if encoding is Encoding.BASE64 else value.encode("utf-8")
+
+
+def queue_values_of(call: Call, body: Mapping[str, Any]) -> list[tuple[str, Encoding, bytes]]:
+    """MIME type, encoding and bytes of one value, or of several in arrays of the same length."""
+    several = isinstance(body["value"], list)
+    count = len(body["value"]) if several else 1
+    if not 0 < count <= VALUES_AT_ONCE_MAX:
+        raise Invalid(f"the body has {count} values: expected 1 to {VALUES_AT_ONCE_MAX}")
+    names = [name for name in ("value", "mimetype", "valuetransferencoding") if name in body]
+    values = []
+    for number in range(count):
+        one = {name: _element(body[name], number, count) if several else body[name] for name in names}
+        encoding = encoding_of(call, one) or Encoding.UTF_8
+        values.append((mimetype_of(one) or "text/plain", encoding, value_of(one, encoding)))
+    return values
+
+
+def _element(value: Any, number: int, count: int) -> Any:
+    if not isinstance(value, list) or len(value) != count:
+        raise Invalid(f"the body has {count} values: expected arrays of {count} for the other fields")
+    return value[number]
 
 
 def field_text(body: Mapping[str, Any], name: str) -> str:

@@ -21,6 +21,8 @@ from renderers.cdmi.representation import CAPABILITY, Version
 
 SYSTEM = ""
 """The root of the tree: capabilities of the whole."""
+JSON_VALUES = "cdmi_valuetransferencoding_json"
+"""2.0 alone has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,10 @@ class Capabilities:
             fields["children"] = children[part.first : part.last + 1] if part else []
         return {name: value for name, value in fields.items() if name in call.selection}
 
+    def _shown(self, version: Version, node: str) -> dict[str, str]:
+        hidden = {JSON_VALUES} if version is Version.V1 else set()
+        return {name: value for name, value in self.nodes[node].items() if name not in hidden}
+
     def _fields(self, call: Call, node: str) -> dict[str, object]:
         root = ROOTS[call.version]
         project_root = encode(call.cloud.caller.project_id, self._site.enterprise_number)
@@ -98,7 +104,7 @@ class Capabilities:
             "objectName": f"{node}/" if node else f"{CAPABILITIES}/",
             "parentURI": f"{root}{CAPABILITIES}/" if node else root,
             "parentID": self.identity(SYSTEM) if node else project_root,
-            "capabilities": self.nodes[node],
+            "capabilities": self._shown(call.version, node),
             "childrenrange": ranges.whole(len(children)),
             "children": children,
         }
@@ -121,5 +127,8 @@ def _of_metadata() -> Iterable[Claim]:
     for item in STORAGE_ITEMS:
         if item.capability is not None:
             yield Claim(item.capability, tuple(sorted(item.kinds)))
+    # The door evaluates cdmi_acl, and obeys holds and retention.
+    yield Claim("cdmi_security_access_control", (SYSTEM,))
+    yield Claim("cdmi_security_immutability", (SYSTEM,))
     for data_item in DATA_ITEMS:
         yield Claim(data_item.capability, tuple(sorted(data_item.kinds)), data_item.claim)

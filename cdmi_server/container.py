@@ -9,7 +9,7 @@ import falcon
 
 from backends.acl import AceMask
 from backends.objects import SNAPSHOTS, Address, Child, Found, NewObject, ObjectChanges, ObjectKind
-from cdmi_server import bodies, relocation
+from cdmi_server import bodies, relocation, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
 from cdmi_server.dataobject import create_reference
@@ -30,12 +30,15 @@ CLAIMS = (
 
 def create(call: Call, address: Address, body: dict[str, Any]) -> None:
     bodies.check_fields(body, frozenset())
-    source = bodies.one_source(body, ("reference", *relocation.SOURCES))
+    source = bodies.one_source(body, ("reference", *relocation.SOURCES, *serialization.SERIALIZED))
     if source == "reference":
         create_reference(call, address, body)
         return
     if source in relocation.SOURCES:
         answer_created(call, relocation.relocate(call, address, body, source, ObjectKind.CONTAINER))
+        return
+    if source in serialization.SERIALIZED:
+        answer_created(call, serialization.deserialize(call, address, body, source, ObjectKind.CONTAINER))
         return
     new = NewObject(ObjectKind.CONTAINER, new_metadata(call.site, body.get("metadata", {})))
     answer_created(call, call.cloud.create_object(address, new))

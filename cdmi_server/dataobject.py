@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import falcon
 
@@ -11,12 +10,13 @@ from backends.acl import AceMask
 from backends.cloud.values import Piece
 from backends.errors import Invalid, NotAllowed
 from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
-from cdmi_server import bodies, multipart, relocation
-from cdmi_server.call import CHUNK_BYTES, Call
-from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server import bodies, multipart, relocation, serialization
+from cdmi_server.call import Call
+from cdmi_server.capabilities import JSON_VALUES, SYSTEM, claims
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import check_acceptable
 from cdmi_server.paths import check_url, escaped, parse_uri
+from cdmi_server.values import encoded_value, pieces
 from cdmi_server.views import common_fields, metadata_field, path_of, select
 from renderers.cdmi import json, ranges
 from renderers.cdmi.ranges import ByteRange
@@ -24,40 +24,57 @@ from renderers.cdmi.representation import DATAOBJECT, Version
 
 CLAIMS = (
     *claims(SYSTEM, "cdmi_dataobjects", "cdmi_post_dataobject_by_ID"),
-    *claims("container", "cdmi_create_dataobject", "cdmi_post_dataobject", "cdmi_create_reference"),
-    *claims(SYSTEM, "cdmi_references"),
+    *claims("container", "cdmi_create_dataobject", "cdmi_post_dataobject", "cdmi_create_value_range"),
+    *claims("container", "cdmi_create_reference"),
+    *claims(SYSTEM, "cdmi_references", "cdmi_create_reference_by_ID", "cdmi_create_value_range_by_ID"),
+    *claims(SYSTEM, JSON_VALUES),
     *claims("dataobject", "cdmi_read_value", "cdmi_read_value_range", "cdmi_read_metadata"),
     *claims("dataobject", "cdmi_modify_value", "cdmi_modify_value_range", "cdmi_modify_metadata"),
     *claims("dataobject", "cdmi_delete_dataobject"),
 )
 
+SOURCES = ("value", "reference", "serialize", *relocation.SOURCES, *serialization.SERIALIZED)
+
 
 def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
     """PUT of a name or POST to a container; `address` None is POST to /cdmi_objectid/."""
     bodies.check_fields(body, frozenset())
-    source = bodies.one_source(body, ("value", "reference", *relocation.SOURCES))
+    source = bodies.one_source(
+        body, ("value", "reference", "serialize", *relocation.SOURCES, *serialization.SERIALIZED)
+    )
     if source == "reference":
         create_reference(call, address, body)
         return
     if source in relocation.SOURCES:
         answer_created(call, relocation.relocate(call, address, body, source, ObjectKind.DATAOBJECT))
         return
-    encoding = bodies.encoding_of(call, body) or Encoding.UTF_8
-    new = NewObject(
-        ObjectKind.DATAOBJECT,
-        new_metadata(call.site, body.get("metadata", {})),
-        bodies.mimetype_of(body) or "text/plain",
-        encoding,
-        call.completion,
-    )
-    value = bodies.value_of(body, encoding)
+    if source == "serialize":
+        answer_created(call, serialization.serialize(call, address, body))
+        return
+    if source in serialization.SERIALIZED:
+        answer_created(call, serialization.deserialize(call, address, body, source, ObjectKind.DATAOBJECT))
+        return
+    answer_created(call, _create_by_value(call, address, body))
+
+
+def _create_by_value(call: Call, address: Address | None, body: dict[str, Any]) -> Found:
+    """The whole value, or with a range in the URI a part of it in base64."""
+    metadata = new_metadata(call.site, body.get("metadata", {}))
+    mimetype = bodies.mimetype_of(body) or "text/plain"
     asked = call.selection.range_of("value")
-    if asked is not None and asked.first:
-        raise Invalid("a new value can't start in the middle: write the range after the object is made")
+    encoding = Encoding.BASE64 if asked else bodies.encoding_of(call, body) or Encoding.UTF_8
+    new = NewObject(ObjectKind.DATAOBJECT, metadata, mimetype, encoding, call.completion)
     with call.cloud.receive_value() as received:
-        received.write(value)
-        made = call.cloud.create_object(address, new, received)
-    answer_created(call, made)
+        received.write(bodies.value_of(body, encoding))
+        if asked is None:
+            return call.cloud.create_object(address, new, received)
+        _check_length(received.size_bytes, asked)
+        return call.cloud.create_with_ranges(address, new, [Piece(asked.first, received)])
+
+
+def _check_length(size_bytes: int, asked: ByteRange) -> None:
+    if size_bytes != asked.count:
+        raise Invalid(f"the value has {size_bytes} bytes, but the range {asked} has {asked.count}")
 
 
 def create_reference(call: Call, address: Address | None, body: dict[str, Any]) -> None:
@@ -109,7 +126,8 @@ def read(call: Call) -> None:
         multipart.answer(call, chosen, found, value, pieces(value, part))
         return
     call.begin_answer(DATAOBJECT, status)
-    encoded = _encoded(call, found, pieces(value, part), in_part=asked is not None)
+    encoding = Encoding.BASE64 if asked is not None else found.object.encoding
+    _, encoded = encoded_value(call, encoding, pieces(value, part))
     body = json.render_with_value(chosen, encoded)
     if isinstance(value, bytes):
         call.response.data = b"".join(body)
@@ -134,34 +152,6 @@ def _value_fields(call: Call, found: Found) -> dict[str, Any]:
         return {"valuerange": ranges.whole(found.object.contiguous_bytes), "valuetransferencoding": shown.value}
     part = asked.within(found.object.size_bytes)
     return {"valuerange": str(part) if part else "", "valuetransferencoding": Encoding.BASE64.value}
-
-
-def _encoded(call: Call, found: Found, chunks: Iterator[bytes], *, in_part: bool) -> Iterator[bytes]:
-    encoding = found.object.encoding
-    if in_part or encoding is Encoding.BASE64:
-        return json.as_base64(chunks)
-    if encoding is Encoding.JSON and call.version is Version.V2:
-        return chunks
-    return json.as_text(chunks)
-
-
-def pieces(value: bytes | BinaryIO, part: ByteRange | None) -> Iterator[bytes]:
-    """The part of the value in chunks; closes the file."""
-    if isinstance(value, bytes):
-        if part is not None:
-            yield value[part.first : part.last + 1]
-        return
-    with value:
-        if part is None:
-            return
-        value.seek(part.first)
-        left = part.count
-        while left:
-            chunk = value.read(min(CHUNK_BYTES, left))
-            if not chunk:
-                return
-            left -= len(chunk)
-            yield chunk
 
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
@@ -191,8 +181,7 @@ def _update_range(call: Call, found: Found, body: dict[str, Any], asked: ByteRan
     if not isinstance(body.get("value"), str):
         raise Invalid("the URI names a range of the value: expected the body to have a value in base64")
     data = json.decode_base64(body["value"])
-    if len(data) != asked.count:
-        raise Invalid(f"the value has {len(data)} bytes, but the range {asked} has {asked.count}")
+    _check_length(len(data), asked)
     metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
     changes = ObjectChanges(metadata, bodies.mimetype_of(body), Encoding.BASE64, call.completion)
     with call.cloud.receive_value() as received:

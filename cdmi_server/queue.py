@@ -9,36 +9,38 @@ import falcon
 from backends.acl import AceMask
 from backends.cloud.queues import LAST_POSITION, QueueValue
 from backends.errors import Invalid
-from backends.objects import Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
-from cdmi_server import bodies
+from backends.objects import Address, Found, NewObject, ObjectChanges, ObjectKind
+from cdmi_server import bodies, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
 from cdmi_server.dataobject import create_reference
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import check_acceptable
 from cdmi_server.paths import escaped
-from cdmi_server.relocation import relocate
+from cdmi_server.relocation import SOURCES, relocate
+from cdmi_server.values import queue_fields
 from cdmi_server.views import common_fields, metadata_field, path_of, select
-from renderers.cdmi import json, ranges
-from renderers.cdmi.representation import QUEUE, Version
+from renderers.cdmi import ranges
+from renderers.cdmi.representation import QUEUE
 
 CLAIMS = (
     *claims(SYSTEM, "cdmi_queues", "cdmi_post_queue_by_ID"),
     *claims("container", "cdmi_create_queue", "cdmi_post_queue"),
     *claims("queue", "cdmi_read_value", "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_modify_value"),
-    *claims("queue", "cdmi_delete_queue"),
+    *claims("queue", "cdmi_delete_queue", "cdmi_reference_queue"),
 )
-VALUES_AT_ONCE_MAX = 1000
 VALUE_FIELDS = frozenset({"value", "values", "valuerange", "valuetransferencoding", "mimetype"})
 
 
 def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
     bodies.check_fields(body, frozenset())
-    source = bodies.one_source(body, ("reference", "copy", "move"))
+    source = bodies.one_source(body, ("reference", *SOURCES, *serialization.SERIALIZED))
     if source == "reference":
         create_reference(call, address, body)
         return
-    if source is not None:
+    if source in serialization.SERIALIZED:
+        made = serialization.deserialize(call, address, body, source, ObjectKind.QUEUE)
+    elif source is not None:
         made = relocate(call, address, body, source, ObjectKind.QUEUE)
     else:
         new = NewObject(ObjectKind.QUEUE, new_metadata(call.site, body.get("metadata", {})))
@@ -56,7 +58,9 @@ def read(call: Call, found: Found) -> None:
     fields |= {"metadata": metadata_field(call, found), "queueValues": _positions(found)}
     asks = VALUE_FIELDS & {field.name for field in call.selection}
     if found.rights & AceMask.READ_OBJECT:
-        fields |= _value_fields(call, _asked_values(call, found))
+        fields |= queue_fields(call, _asked_values(call, found))
+        if "values" in asks:
+            fields["values"] = fields["value"]
     elif asks:
         call.cloud.require(found, AceMask.READ_OBJECT)
     call.answer_json(QUEUE, select(call, found, fields))
@@ -79,28 +83,9 @@ def _asked(call: Call) -> tuple[int, int, int]:
     if parts is None:
         return 0, LAST_POSITION, 1
     if parts[0].isascii() and parts[0].isdecimal() and len(parts[0]) < 10:
-        return 0, LAST_POSITION, min(int(parts[0]), VALUES_AT_ONCE_MAX)
+        return 0, LAST_POSITION, min(int(parts[0]), bodies.VALUES_AT_ONCE_MAX)
     asked = ranges.parse_range(parts[0])
-    return asked.first, asked.last, VALUES_AT_ONCE_MAX
-
-
-def _value_fields(call: Call, values: list[QueueValue]) -> dict[str, Any]:
-    shown = [_shown(call, value) for value in values]
-    return {
-        "mimetype": [value.mimetype for value in values],
-        "valuerange": [ranges.whole(len(value.value)) for value in values],
-        "valuetransferencoding": [encoding for encoding, _ in shown],
-        "value": [value for _, value in shown],
-        **({"values": [value for _, value in shown]} if "values" in {f.name for f in call.selection} else {}),
-    }
-
-
-def _shown(call: Call, value: QueueValue) -> tuple[str, Any]:
-    if value.encoding is Encoding.BASE64:
-        return value.encoding.value, json.encode_base64(value.value)
-    if value.encoding is Encoding.JSON and call.version is Version.V2:
-        return value.encoding.value, json.parse_value(value.value, "the value")
-    return Encoding.UTF_8.value, value.value.decode("utf-8")
+    return asked.first, asked.last, bodies.VALUES_AT_ONCE_MAX
 
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
@@ -117,24 +102,8 @@ def enqueue(call: Call, found: Found, body: dict[str, Any]) -> None:
     bodies.one_source(body, ("value",))
     if "value" not in body:
         raise Invalid("the body has no value to put into the queue")
-    names = ("value", "mimetype", "valuetransferencoding")
-    several = isinstance(body["value"], list)
-    count = len(body["value"]) if several else 1
-    if several and not 0 < count <= VALUES_AT_ONCE_MAX:
-        raise Invalid(f"the body has {count} values: expected 1 to {VALUES_AT_ONCE_MAX}")
-    values = []
-    for number in range(count):
-        one = {name: _element(body[name], number, count) if several else body[name] for name in names if name in body}
-        encoding = bodies.encoding_of(call, one) or Encoding.UTF_8
-        values.append((bodies.mimetype_of(one) or "text/plain", encoding, bodies.value_of(one, encoding)))
-    call.cloud.enqueue(found, values)
+    call.cloud.enqueue(found, bodies.queue_values_of(call, body))
     call.response.status = falcon.HTTP_204
-
-
-def _element(value: Any, number: int, count: int) -> Any:
-    if not isinstance(value, list) or len(value) != count:
-        raise Invalid(f"the body has {count} values: expected arrays of {count} for the other fields")
-    return value[number]
 
 
 def dequeue(call: Call, found: Found) -> None:

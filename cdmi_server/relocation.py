@@ -17,8 +17,9 @@ from cdmi_server.paths import parse_uri
 CLAIMS = (
     *claims(SYSTEM, "cdmi_object_copy_from_local", "cdmi_copy_dataobject_by_ID", "cdmi_copy_queue_by_ID"),
     *claims(SYSTEM, "cdmi_object_move_from_local", "cdmi_object_move_from_ID", "cdmi_object_move_to_ID"),
-    *claims("container", "cdmi_copy_container", "cdmi_copy_dataobject", "cdmi_copy_queue"),
-    *claims("container", "cdmi_move_container", "cdmi_move_dataobject", "cdmi_move_queue"),
+    *claims("container", "cdmi_copy_container", "cdmi_copy_dataobject"),
+    *claims("container", "cdmi_move_container", "cdmi_move_dataobject"),
+    *claims("queue", "cdmi_copy_queue", "cdmi_move_queue"),
 )
 SOURCES = ("copy", "move")
 

@@ -104,8 +104,8 @@ class ObjectDoor(Door):
     ) -> Found:
         """`address` None makes something that only its ID leads to. `Conflict` if the name is taken."""
         check_metadata(new.metadata)
-        object_id = uuid4()
         with self._kept(value, written) as parts, self._change() as connection:
+            object_id = self._free_identity(connection, new.id)
             parent = self.may_create(address, new.kind) if address else None
             if parent is None:
                 self._ensure_root(connection)
@@ -217,6 +217,13 @@ class ObjectDoor(Door):
             raise Conflict(f"there is something called {values['name']!r} already") from None
         except psycopg.errors.ForeignKeyViolation:
             raise NotFound("the container has just been deleted") from None
+
+    def _free_identity(self, connection: Connection, wanted: UUID | None) -> UUID:
+        """The one that is wanted, unless something has it: a root's ID is its project's."""
+        if wanted is None:
+            return uuid4()
+        taken = connection.execute(query("objects.identity_taken"), {"id": wanted}).fetchone()
+        return uuid4() if taken is None or taken[0] else wanted
 
     def _lock(self, connection: Connection, found: Found) -> None:
         if connection.execute(query("objects.lock"), {"id": found.object.id}).fetchone() is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.store.database import Connection, Database
+from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
 from tests.conftest import caller, project
 
 LARGE = bytes(range(256)) * 1000
@@ -157,3 +160,68 @@ def test_a_queue_refuses_what_is_no_value(client: Client) -> None:
     assert client.plain("GET", "/cdmi/q").status_code == 400
     assert client.send("GET", "/cdmi/q", DATAOBJECT).status_code == 406
     assert client.send("PUT", "/cdmi/q", QUEUE, {"value": "x"}).status_code == 400
+
+
+def test_a_tree_is_serialized_and_comes_back(client: Client) -> None:
+    client.send("PUT", "/cdmi/box/q", QUEUE, {})
+    client.send("POST", "/cdmi/box/q", QUEUE, {"value": ["x", "y"]})
+    client.send("PUT", "/cdmi/box/link", DATAOBJECT, {"reference": "/box/small"})
+    paths = ("box/", "box/inner/", "box/inner/large", "box/small", "box/q")
+    before = [identity(client, path) for path in paths]
+
+    saved = client.send("PUT", "/cdmi/saved", DATAOBJECT, {"serialize": "/box/"})
+    assert (saved.status_code, saved.json["mimetype"]) == (201, CONTAINER)
+    text = client.plain("GET", "/cdmi/saved").json
+    assert [child["objectName"] for child in text["children"]] == ["inner/", "link", "q", "small"]
+    assert text["children"][2]["value"] == ["x", "y"]
+
+    again = client.send("PUT", "/cdmi/again/", CONTAINER, {"deserialize": "/saved"})
+    assert (again.status_code, again.json["metadata"]["of"]) == (201, "box")
+    assert again.json["objectID"] != before[0]
+    client.send("DELETE", "/cdmi/box/", CONTAINER)
+    client.send("DELETE", "/cdmi/again/", CONTAINER)
+    assert client.send("PUT", "/cdmi/box/", CONTAINER, {"deserialize": "/saved"}).status_code == 201
+    assert [identity(client, path) for path in paths] == before
+    assert client.plain("GET", "/cdmi/box/inner/large").content == LARGE
+    assert client.send("GET", "/cdmi/box/small", DATAOBJECT).json["metadata"]["a"] == "1"
+    assert client.send("GET", "/cdmi/box/q?value;values:0-9", QUEUE).json["value"] == ["x", "y"]
+    assert client.send("GET", "/cdmi/box/link", DATAOBJECT).status_code == 302
+
+
+def test_an_object_comes_from_a_serialized_value_in_the_body(client: Client) -> None:
+    text = {"objectType": DATAOBJECT, "metadata": {"a": "1"}, "mimetype": "x/y", "value": "v"}
+    body = {"deserializevalue": base64.b64encode(json.dumps(text).encode()).decode()}
+    made = client.send("PUT", "/cdmi/o", DATAOBJECT, body)
+    assert (made.status_code, made.json["mimetype"], made.json["metadata"]["a"]) == (201, "x/y", "1")
+    assert client.send("PUT", "/cdmi/p/", CONTAINER, body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"objectType": "application/cdmi-container", "children": ["x"]}',
+        '{"objectType": "application/cdmi-container", "children": [{"objectName": "x"}]}',
+        '{"objectType": "application/cdmi-container", "children": [{"objectName": "a/b", "reference": "/x"}]}',
+        '{"objectType": "application/cdmi-container", "metadata": {"cdmi_acl": 5}}',
+        '{"objectType": "application/cdmi-container", "children": [{"objectName": "q", "objectType": "x/y"}]}',
+    ],
+)
+def test_what_can_not_be_deserialized_makes_nothing(client: Client, text: str) -> None:
+    body = {"deserializevalue": base64.b64encode(text.encode()).decode()}
+    assert client.send("PUT", "/cdmi/new/", CONTAINER, body).status_code == 400
+    assert client.send("GET", "/cdmi/new/", CONTAINER).status_code == 404
+
+
+def test_a_chosen_id_is_never_another_projects(client: Client, database: Database, sql: Connection) -> None:
+    theirs = project(sql, "theirs")
+    stolen = encode(theirs, DOCUMENTATION_ENTERPRISE)
+    text = {"objectType": DATAOBJECT, "objectID": stolen, "value": "v"}
+    body = {"deserializevalue": base64.b64encode(json.dumps(text).encode()).decode()}
+    made = client.send("PUT", "/cdmi/o", DATAOBJECT, body)
+    assert made.status_code == 201
+    assert made.json["objectID"] != stolen
+    other = Client(database, caller(theirs), client.folder)
+    assert other.send("GET", "/cdmi/", CONTAINER).json["children"] == []

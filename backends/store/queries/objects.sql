@@ -140,3 +140,6 @@ SELECT coalesce(sum(octet_length(q.value)), 0)::bigint, count(*) FROM queue_valu
 
 -- name: dequeue
 DELETE FROM queue_value q WHERE q.queue_id = %(id)s AND q.position BETWEEN %(first)s AND %(last)s
+
+-- name: identity_taken
+SELECT EXISTS (SELECT FROM stored_object WHERE id = %(id)s) OR EXISTS (SELECT FROM project WHERE id = %(id)s)

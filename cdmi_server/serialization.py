@@ -1,0 +1,167 @@
+"""Serialized objects (1.1.1 §15): an object and all that is below it as one JSON text, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from backends.acl import AceMask
+from backends.errors import Conflict, Invalid
+from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectKind
+from cdmi_server import bodies
+from cdmi_server.call import Call
+from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server.metadata import new_metadata, read_metadata
+from cdmi_server.negotiation import MEDIA_TYPES
+from cdmi_server.relocation import source_of
+from cdmi_server.values import encoded_value, pieces, queue_fields
+from cdmi_server.views import common_fields
+from renderers.cdmi import json, ranges
+from renderers.cdmi.objectid import ObjectIdError, decode
+
+CLAIMS = (
+    *claims(SYSTEM, "cdmi_serialization_json", "cdmi_serialize_dataobject_to_ID", "cdmi_serialize_container_to_ID"),
+    *claims(SYSTEM, "cdmi_serialize_queue_to_ID", "cdmi_deserialize_dataobject_by_ID", "cdmi_deserialize_queue_by_ID"),
+    *claims("container", "cdmi_serialize_dataobject", "cdmi_serialize_container", "cdmi_serialize_queue"),
+    *claims("container", "cdmi_deserialize_dataobject", "cdmi_deserialize_container", "cdmi_deserialize_queue"),
+)
+SERIALIZED = ("deserialize", "deserializevalue")
+DEPTH_MAX = 24
+"""Of containers in containers; each takes two levels of JSON."""
+QUEUE_VALUES_MAX = 1000
+KINDS = {media_type: kind for kind, media_type in MEDIA_TYPES.items()}
+
+
+def serialize(call: Call, address: Address | None, body: dict[str, Any]) -> Found:
+    """A data object whose value is the source; what the caller may not read is left out."""
+    source = source_of(call, body, "serialize")
+    call.cloud.require(source, AceMask.READ_OBJECT | AceMask.READ_METADATA)
+    if address is not None:
+        call.cloud.may_create(address, ObjectKind.DATAOBJECT)
+    metadata = new_metadata(call.site, body.get("metadata", {}))
+    mimetype = bodies.mimetype_of(body) or MEDIA_TYPES[source.object.kind]
+    with call.cloud.receive_value() as received:
+        received.fill(_texts(call, source, DEPTH_MAX))
+        return call.cloud.create_object(address, NewObject(ObjectKind.DATAOBJECT, metadata, mimetype), received)
+
+
+def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
+    """The pieces of one object's JSON; value and children come last, so that readers can stream it too."""
+    if depth == 0:
+        raise Invalid(f"the container is nested deeper than {DEPTH_MAX} levels: serialize its parts")
+    if found.object.kind is ObjectKind.REFERENCE:
+        yield orjson.dumps({"objectName": found.object.name, "reference": found.object.target})
+        return
+    fields = common_fields(call, found)
+    fields["metadata"] = read_metadata(found)
+    match found.object.kind:
+        case ObjectKind.CONTAINER:
+            yield from _container_texts(call, found, fields, depth)
+        case ObjectKind.QUEUE:
+            values = call.cloud.queue_values(found, 0, limit=QUEUE_VALUES_MAX + 1)
+            if len(values) > QUEUE_VALUES_MAX:
+                raise Invalid(f"a queue has more than {QUEUE_VALUES_MAX} values, too many to be serialized")
+            yield orjson.dumps(fields | queue_fields(call, values))
+        case _:
+            now, value = call.cloud.open_value(found.address)
+            if now.object.completion != COMPLETE:
+                raise Conflict(f"{now.object.name!r} is still being written")
+            whole = ranges.ByteRange(0, now.object.size_bytes - 1) if now.object.size_bytes else None
+            fields["mimetype"] = now.object.mimetype
+            fields["valuerange"] = ranges.whole(now.object.contiguous_bytes)
+            name, texts = encoded_value(call, now.object.encoding, pieces(value, whole))
+            fields["valuetransferencoding"] = name.value
+            yield from json.render_with_value(fields, texts)
+
+
+def _container_texts(call: Call, found: Found, fields: dict[str, Any], depth: int) -> Iterator[bytes]:
+    readable = []
+    for child in call.cloud.children(found):
+        one = call.cloud.find_itself(found.address.child(child.name))
+        if one.rights & AceMask.READ_OBJECT and one.rights & AceMask.READ_METADATA:
+            readable.append(one.address)
+    fields["childrenrange"] = ranges.whole(len(readable))
+    yield orjson.dumps(fields)[:-1] + b',"children":['
+    for number, address in enumerate(readable):
+        if number:
+            yield b","
+        yield from _texts(call, call.cloud.find_itself(address), depth - 1)
+    yield b"]}"
+
+
+def deserialize(call: Call, address: Address | None, body: dict[str, Any], source: str, kind: ObjectKind) -> Found:
+    """All of it or nothing. Objects keep their IDs where these were made here and are free."""
+    if source == "deserialize":
+        text = _stored_text(call, source_of(call, body, source, ObjectKind.DATAOBJECT))
+    else:
+        text = json.decode_base64(bodies.field_text(body, source))
+    fields = json.parse_object(text, "what is to be deserialized")
+    if KINDS.get(str(fields.get("objectType"))) is not kind:
+        raise Invalid(f"what is to be deserialized is {str(fields.get('objectType'))[:60]!r}: expected a {kind}")
+    if "metadata" in body:
+        fields["metadata"] = body["metadata"]
+    if "mimetype" in body:
+        fields["mimetype"] = body["mimetype"]
+    # The files stay open, and so unswept, until all of it is committed.
+    with ExitStack() as stack, call.cloud.atomically():
+        return _make(call, stack, address, fields)
+
+
+def _stored_text(call: Call, source: Found) -> bytes:
+    now, value = call.cloud.open_value(source.address)
+    call.cloud.require(now, AceMask.READ_OBJECT)
+    limit = call.site.json_max_bytes
+    if now.object.completion != COMPLETE or now.object.size_bytes > limit:
+        raise Invalid(f"what is to be deserialized must be whole and have at most {limit} bytes")
+    if isinstance(value, bytes):
+        return value
+    with value:
+        return b"".join(pieces(value, ranges.ByteRange(0, now.object.size_bytes - 1)))
+
+
+def _make(call: Call, stack: ExitStack, address: Address | None, fields: dict[str, Any]) -> Found:
+    if "reference" in fields:
+        target = bodies.field_text(fields, "reference")
+        return call.cloud.create_object(address, NewObject(ObjectKind.REFERENCE, target=target))
+    kind = KINDS.get(str(fields.get("objectType")))
+    if kind is None:
+        raise Invalid(f"objectType is {str(fields.get('objectType'))[:60]!r}: expected one of {', '.join(KINDS)}")
+    metadata = new_metadata(call.site, fields.get("metadata", {}))
+    identity = _identity(call, fields.get("objectID"))
+    if kind is ObjectKind.DATAOBJECT:
+        encoding = bodies.encoding_of(call, fields) or Encoding.UTF_8
+        mimetype = bodies.mimetype_of(fields) or "text/plain"
+        received = stack.enter_context(call.cloud.receive_value())
+        received.write(bodies.value_of(fields, encoding))
+        return call.cloud.create_object(address, NewObject(kind, metadata, mimetype, encoding, id=identity), received)
+    made = call.cloud.create_object(address, NewObject(kind, metadata, id=identity))
+    if kind is ObjectKind.QUEUE:
+        _fill_queue(call, made, fields)
+        return made
+    children = fields.get("children", [])
+    if not isinstance(children, list):
+        raise Invalid("children must be an array of serialized objects")
+    for child in children:
+        if not isinstance(child, dict) or not isinstance(child.get("objectName"), str):
+            raise Invalid("a child is no serialized object with an objectName")
+        _make(call, stack, made.address.child(child["objectName"].removesuffix("/")), child)
+    return made
+
+
+def _fill_queue(call: Call, queue: Found, fields: dict[str, Any]) -> None:
+    values = fields.get("value", [])
+    if not isinstance(values, list):
+        raise Invalid("value of a queue must be an array")
+    if values:
+        call.cloud.enqueue(queue, bodies.queue_values_of(call, fields))
+
+
+def _identity(call: Call, value: object) -> UUID | None:
+    try:
+        return decode(str(value), call.site.enterprise_number) if value is not None else None
+    except ObjectIdError:
+        return None
