@@ -61,6 +61,10 @@ class Received:
             self.write(chunk)
         return self
 
+    def cut(self, size_bytes: int) -> None:
+        """Takes off what a write in place that failed may have left behind the value."""
+        os.ftruncate(self.file.fileno(), size_bytes)
+
     def sync(self) -> None:
         with _room():
             os.fsync(self.file.fileno())
@@ -129,9 +133,11 @@ class Values:
         return removed
 
 
-def copy_into(source: BinaryIO, target: Received) -> None:
-    """All of `source`, sharing its blocks where the file system can, leaving out its holes where not."""
-    size_bytes = os.fstat(source.fileno()).st_size
+def copy_into(source: BinaryIO, target: Received, size_bytes: int) -> None:
+    """So much of `source`, sharing its blocks where the file system can, leaving out its holes where not.
+
+    A write in place that failed may have left more than belongs to the value.
+    """
     file = target.file
     with _room():
         try:
@@ -141,7 +147,7 @@ def copy_into(source: BinaryIO, target: Received) -> None:
                 raise
             for start, end in data_ranges(source, size_bytes):
                 copy_range(source.fileno(), start, file.fileno(), start, end - start)
-            os.ftruncate(file.fileno(), size_bytes)
+        os.ftruncate(file.fileno(), size_bytes)
     target.size_bytes = size_bytes
 
 

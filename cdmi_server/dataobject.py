@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import falcon
 
@@ -100,13 +100,15 @@ def answer_created(call: Call, made: Found) -> None:
     call.answer_json(DATAOBJECT, fields, status=falcon.HTTP_201)
 
 
-def read(call: Call) -> None:
+def read(call: Call, found: Found) -> None:
     """All fields or those asked for. A value in a file goes out piece by piece."""
     selection = call.selection
     if not multipart.is_wanted(call.request):
         check_acceptable(call.request, DATAOBJECT)
     wants_value = "value" in selection
-    found, value = call.cloud.open_value(call.place.address) if wants_value else (_found(call), b"")
+    value: bytes | BinaryIO = b""
+    if wants_value and found.rights & AceMask.READ_OBJECT:
+        found, value = call.cloud.open_value(found)
     fields = common_fields(call, found)
     fields["mimetype"] = found.object.mimetype
     fields["metadata"] = metadata_field(call, found)
@@ -133,10 +135,6 @@ def read(call: Call) -> None:
         call.response.data = b"".join(body)
     else:
         call.response.stream = body
-
-
-def _found(call: Call) -> Found:
-    return call.cloud.find_object(call.place.address)
 
 
 def _all_of(found: Found) -> ByteRange | None:
@@ -194,7 +192,7 @@ def _check_encoding(call: Call, found: Found, encoding: Encoding) -> None:
     """The value that is there must be what it is said to be."""
     if encoding is Encoding.BASE64:
         return
-    _, value = call.cloud.open_value(found.address)
+    _, value = call.cloud.open_value(found)
     if not isinstance(value, bytes):
         value.close()
         raise Invalid(f"the value is too large to become {encoding} without being sent again")

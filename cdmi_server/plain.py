@@ -26,10 +26,10 @@ HARMLESS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'sel
 """What somebody stored mustn't run as a script of this site in a reader's browser."""
 
 
-def read_value(call: Call) -> None:
+def read_value(call: Call, found: Found) -> None:
     """The value or a range of it; a file goes out by sendfile."""
-    found, value = call.cloud.open_value(call.place.address)
     call.cloud.require(found, AceMask.READ_OBJECT)
+    found, value = call.cloud.open_value(found)
     stored = found.object
     response = call.response
     if stored.completion != COMPLETE:

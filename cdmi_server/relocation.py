@@ -6,7 +6,7 @@ from typing import Any
 
 import falcon
 
-from backends.errors import Invalid
+from backends.errors import Invalid, NotAllowed, NotFound
 from backends.objects import Address, Found, ObjectKind
 from cdmi_server import bodies
 from cdmi_server.call import Call
@@ -31,7 +31,11 @@ def source_of(call: Call, body: dict[str, Any], field: str, kind: ObjectKind | N
         raise Invalid(f"{field} of single fields isn't supported: expected the URI of an object as a whole")
     if place.is_pool or place.capabilities is not None:
         raise Invalid(f"{field} is {str(body[field])[:100]!r}: expected the URI of an object")
-    found = call.cloud.find_object(place.address)
+    try:
+        found = call.cloud.find_object(place.address)
+    except (NotFound, NotAllowed) as error:
+        # 1.1.1 §8.2.5: a source that can't be read is a fault of the request, not of its URI.
+        raise Invalid(f"{field} can't be read: {error.message}") from None
     if kind is not None and found.object.kind is not kind:
         raise Invalid(f"{field} names a {found.object.kind}: expected a {kind}")
     return found

@@ -67,7 +67,7 @@ def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
                 raise Invalid(f"a queue has more than {QUEUE_VALUES_MAX} values, too many to be serialized")
             yield orjson.dumps(fields | queue_fields(call, values))
         case _:
-            now, value = call.cloud.open_value(found.address)
+            now, value = call.cloud.open_value(found)
             if now.object.completion != COMPLETE:
                 raise Conflict(f"{now.object.name!r} is still being written")
             whole = ranges.ByteRange(0, now.object.size_bytes - 1) if now.object.size_bytes else None
@@ -112,7 +112,7 @@ def deserialize(call: Call, address: Address | None, body: dict[str, Any], sourc
 
 
 def _stored_text(call: Call, source: Found) -> bytes:
-    now, value = call.cloud.open_value(source.address)
+    now, value = call.cloud.open_value(source)
     call.cloud.require(now, AceMask.READ_OBJECT)
     limit = call.site.json_max_bytes
     if now.object.completion != COMPLETE or now.object.size_bytes > limit:

@@ -35,19 +35,20 @@ class ValueDoor(ObjectDoor):
         """Something to write a value into; to be closed in any case."""
         return self._values.receive()
 
-    def open_value(self, address: Address) -> tuple[Found, bytes | BinaryIO]:
-        """The object and its value, which belong together. `Conflict` while it is not Complete."""
+    def open_value(self, found: Found) -> tuple[Found, bytes | BinaryIO]:
+        """The value and the object as it is with that value; nothing while it is not Complete."""
         while True:
-            found = self.find_object(address, valued=True)
             stored = found.object
             if stored.completion != COMPLETE:
                 return found, b""
-            if stored.value_file is None:
-                return found, stored.value or b""
-            # A writer may have put another in its place since the row was read; then the row says which.
-            with contextlib.suppress(FileNotFoundError):
-                return found, self._values.open(stored.value_file)
-            if self.find_object(address).object.value_file == stored.value_file:
+            if stored.value is not None:
+                return found, stored.value
+            if stored.value_file is not None:
+                # A writer may have put another in its place since the row was read; then the row says which.
+                with contextlib.suppress(FileNotFoundError):
+                    return found, self._values.open(stored.value_file)
+            found = self.find_object(found.address, valued=True)
+            if found.object.value is None and found.object.value_file == stored.value_file:
                 raise Conflict("the value's file is missing in the gateway's folder of values")
 
     def write_value_ranges(self, found: Found, pieces: Sequence[Piece], changes: ObjectChanges) -> None:
@@ -62,7 +63,7 @@ class ValueDoor(ObjectDoor):
             written = self._written(connection, found, pieces, size_bytes)
             self._write_changes(connection, found, changes)
             if in_place and old.value_file is not None:
-                self._write_in_place(old.value_file, pieces)
+                self._write_in_place(old.value_file, old.size_bytes, pieces)
                 parts = {"value": None, "value_file": old.value_file, "size_bytes": size_bytes, "written": written}
                 connection.execute(query("objects.set_value"), {"id": old.id, **parts})
                 return
@@ -93,16 +94,17 @@ class ValueDoor(ObjectDoor):
             new.write(self._inline_value(found))
         else:
             with self._values.open(stored.value_file) as old:
-                copy_into(old, new)
+                copy_into(old, new, stored.size_bytes)
         for piece in pieces:
             write_at(new, piece.offset, piece.data)
 
     def _inline_value(self, found: Found) -> bytes:
         return self._find(Address(start=found.object.id), valued=True).object.value or b""
 
-    def _write_in_place(self, file: UUID, pieces: Sequence[Piece]) -> None:
+    def _write_in_place(self, file: UUID, size_bytes: int, pieces: Sequence[Piece]) -> None:
         """Nobody is shown the value of an object that is Processing, so no reader sees this half-done."""
         with self._values.reopen(file) as target:
+            target.cut(size_bytes)
             for piece in pieces:
                 write_at(target, piece.offset, piece.data)
             target.sync()

@@ -232,6 +232,24 @@ def test_references_redirect_and_are_deleted_themselves(client: Client) -> None:
     assert client.send("PUT", "/cdmi/link", DATAOBJECT, both).status_code == 400
 
 
+def test_a_reference_may_have_letters_that_a_header_can_not(client: Client) -> None:
+    made = client.send("PUT", "/cdmi/link", DATAOBJECT, {"reference": "https://example.com/€%20x?a=b"})
+    assert made.status_code == 201
+    followed = client.send("GET", "/cdmi/link", DATAOBJECT)
+    assert (followed.status_code, followed.headers["Location"]) == (302, "https://example.com/%E2%82%AC%20x?a=b")
+
+
+def test_what_a_failed_write_in_place_left_is_not_part_of_the_value(client: Client) -> None:
+    client.plain("PUT", "/cdmi/o", b"a" * 100_000, X_CDMI_Partial="true")
+    (file,) = client.folder.iterdir()
+    with file.open("ab") as value:
+        value.write(b"left behind")
+    client.plain("PUT", "/cdmi/o", b"b", Content_Range="bytes 0-0/*")
+    assert client.plain("GET", "/cdmi/o").content == b"b" + b"a" * 99_999
+    client.plain("PUT", "/cdmi/o", b"c", Content_Range="bytes 1-1/*")
+    assert client.plain("GET", "/cdmi/o").content == b"bc" + b"a" * 99_998
+
+
 def test_slashes_tell_containers_from_objects(client: Client) -> None:
     client.send("PUT", "/cdmi/box/", CONTAINER, {})
     moved = client.send("GET", "/cdmi/box?children", CONTAINER)

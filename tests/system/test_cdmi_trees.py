@@ -65,7 +65,8 @@ def test_a_move_keeps_the_ids_of_the_whole_tree(client: Client) -> None:
     assert client.send("PUT", "/cdmi/new/inner/x/", CONTAINER, {"move": "/new/"}).status_code == 400
     assert client.send("PUT", "/cdmi/new/inner/x/", CONTAINER, {"copy": "/new/"}).status_code == 400
     assert client.send("PUT", "/cdmi/new/inner/x/", CONTAINER, {"copy": "/new/small"}).status_code == 400
-    assert client.send("PUT", "/cdmi/x", DATAOBJECT, {"copy": "/none"}).status_code == 404
+    assert client.send("PUT", "/cdmi/x", DATAOBJECT, {"copy": "/none"}).status_code == 400
+    assert client.send("PUT", "/cdmi/x", DATAOBJECT, {"move": "/none"}).status_code == 400
 
 
 def test_an_object_can_lose_its_path_and_get_another(client: Client) -> None:
