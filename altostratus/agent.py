@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import structlog
 
+from altostratus.cloud_tag import cloud_tag
 from altostratus.settings import Settings
 from backends.agent.host import Host
 from backends.agent.loop import Capacity, run
@@ -77,16 +77,6 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             hypervisor.close()
     finally:
         database.close()
-
-
-def cloud_tag(settings: Settings) -> str:
-    """Six characters that begin the name of everything of this cloud's on a host; chosen once."""
-    with psycopg.connect(settings.conninfo, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO cloud (tag) VALUES ('as' || substr(md5(gen_random_uuid()::text), 1, 4)) ON CONFLICT DO NOTHING"
-        )
-        row = connection.execute("SELECT tag FROM cloud").fetchone()
-    return str(row[0]) if row else ""
 
 
 def _domain_type(settings: Settings, database: Database, pool: DiskPool) -> DomainType:

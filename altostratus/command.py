@@ -47,6 +47,8 @@ def run(settings: Settings, default_image: Path | None) -> None:
     """Everything on this machine: database, libvirt, gateway, agent. Ctrl-C stops it."""
     from altostratus.everything import run_everything
 
+    if settings.pool == "iscsi":
+        raise click.ClickException("pool is 'iscsi': a storage host runs nothing but `altostratus agent`")
     _require_root("run")
     run_everything(settings, default_image)
 
@@ -71,13 +73,19 @@ def serve(settings: Settings) -> None:
 def agent(settings: Settings) -> None:
     """This host's agent alone, as root."""
     from altostratus import logs
-    from altostratus.agent import run_agent
     from altostratus.preflight import Unusable, check_shared_network
-    from backends.agent.loop import HostTaken
+    from backends.agent.queue import HostTaken
 
     _require_root("agent")
     logs.configure(settings, "agent")
     try:
+        if settings.pool == "iscsi":
+            from altostratus.storage import run_storage_agent
+
+            run_storage_agent(settings)
+            return
+        from altostratus.agent import run_agent
+
         check_shared_network(settings)
         run_agent(settings)
     except (HostTaken, Unusable, DatabaseUnavailable, psycopg.OperationalError) as error:

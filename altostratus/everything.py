@@ -19,7 +19,8 @@ import click
 import psycopg
 
 from altostratus import logs, preflight
-from altostratus.agent import DEFAULT_IMAGE, cloud_tag
+from altostratus.agent import DEFAULT_IMAGE
+from altostratus.cloud_tag import cloud_tag
 from altostratus.images import add_image
 from altostratus.postgres import PostgresError
 from altostratus.settings import Settings

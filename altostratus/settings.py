@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     domain_type: Literal["auto", "kvm", "qemu"] = Field(
         "auto", description="kvm or qemu; auto is kvm only where a probe has really run a guest under it"
     )
+    pool: Literal["file", "iscsi"] = Field(
+        "file", description="iscsi makes this a storage host: its agent serves disks to the others and runs no machine"
+    )
+    iscsi_listen: str = Field("0.0.0.0:3260", description="ADDRESS:PORT that a storage host's targets listen on")
+    iscsi_portal: str = Field("", description="ADDRESS:PORT at which the others reach them; a storage host needs it")
     cores_overcommit: float = Field(4.0, gt=0, le=64, description="virtual cores offered per core of the host")
     memory_reserve_mib: int = Field(512, ge=0, description="memory of the host that machines never get")
     disk_overcommit: float = Field(4.0, gt=0, le=1000, description="virtual bytes offered per byte of the pool")
@@ -99,13 +104,18 @@ class Settings(BaseSettings):
             raise ValueError("it must be a whole path that begins with '/'")
         return value
 
-    @field_validator("listen")
+    @field_validator("listen", "iscsi_listen")
     @classmethod
     def _address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ValueError("it must be HOST:PORT, such as 127.0.0.1:8787")
         return value
+
+    @field_validator("iscsi_portal")
+    @classmethod
+    def _portal(cls, value: str) -> str:
+        return cls._address(value) if value else value
 
     @field_validator("shared_network")
     @classmethod
@@ -191,6 +201,8 @@ def load() -> Settings:
         raise SettingsError("\n".join(map(_reason, error.errors(include_url=False)))) from None
     except ValueError as error:
         raise SettingsError(f"{path or DEFAULT_CONFIG} is not TOML: {error}") from None
+    if settings.pool == "iscsi" and not settings.iscsi_portal:
+        raise SettingsError("pool is 'iscsi', so iscsi_portal must say at which ADDRESS:PORT others reach this host")
     if settings.default_size not in settings.all_sizes:
         raise SettingsError(f"default_size is {settings.default_size!r}; there are {', '.join(settings.all_sizes)}")
     return settings

@@ -56,6 +56,13 @@ class DiskState(StrEnum):
     ERROR = "error"
 
 
+class Pool(StrEnum):
+    """How a disk is reached: FILE from its own host alone, ISCSI from every host."""
+
+    FILE = "file"
+    ISCSI = "iscsi"
+
+
 class ImageState(StrEnum):
     READY = "ready"
     PENDING = "pending"
@@ -248,6 +255,33 @@ class Disk:
     state_message: str
     created_at: datetime
     tags: tuple[Tag, ...] = ()
+    pool: Pool = Pool.FILE
+    restricted: bool = False
+    """Only machines with a permit may have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initiator:
+    """Somebody outside who may log in to a disk, under the own name and with this CHAP secret."""
+
+    name: str
+    secret: str = field(repr=False)
+    is_served: bool
+    """Whether the target knows it already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """How initiators outside reach a disk, in the terms of CDMI's export (1.1.1 §13.4)."""
+
+    portals: tuple[str, ...]
+    """`ADDRESS:PORT`."""
+    target_identifier: str
+    """`IQN,t,0x0001`; empty until the disk is served."""
+    logical_unit_number: str
+    logical_unit_name: str
+    """`0x` and an NAA name; empty until the disk is served."""
+    initiators: tuple[Initiator, ...]
 
 
 # What a caller asks to be made. Fields left None are chosen by the cloud.
@@ -314,6 +348,8 @@ class NewDisk:
     image_name: str | None = None
     tag_ids: tuple[UUID, ...] = ()
     id: UUID | None = None
+    pool: Pool | None = None
+    """None: on a storage host if there is one with room, else beside the machines."""
 
 
 @dataclass(frozen=True, slots=True)

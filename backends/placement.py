@@ -12,6 +12,7 @@ from uuid import UUID
 
 from backends import jobs
 from backends.jobs import Kind
+from backends.model import Pool
 from backends.store.database import Connection, query
 
 PLACEMENT_LOCK = 7_204_312
@@ -25,6 +26,8 @@ class Need:
     memory_mib: int = 0
     disk_bytes: int = 0
     host: str | None = None
+    pool: Pool = Pool.FILE
+    """The kind of host: machines, networks and their files are on one, disks served to others on another."""
 
 
 def choose_host(connection: Connection, need: Need) -> str | None:
@@ -37,6 +40,7 @@ def choose_host(connection: Connection, need: Need) -> str | None:
             "memory_mib": need.memory_mib,
             "disk_bytes": need.disk_bytes,
             "host": need.host,
+            "pool": need.pool.value,
         },
     ).fetchone()
     return None if row is None else str(row[0])
@@ -57,8 +61,8 @@ def place_waiting(connection: Connection) -> Sequence[UUID]:
     with connection.transaction():
         placed = []
         for kind in (Kind.NETWORK, Kind.DISK):
-            for resource_id, size_bytes in connection.execute(query(f"placement.homeless_{kind}")).fetchall():
-                host = choose_host(connection, Need(disk_bytes=size_bytes))
+            for resource_id, size_bytes, pool in connection.execute(query(f"placement.homeless_{kind}")).fetchall():
+                host = choose_host(connection, Need(disk_bytes=size_bytes, pool=Pool(pool)))
                 if host is not None:
                     connection.execute(query(f"placement.settle_{kind}"), {"id": resource_id, "host": host})
                     jobs.defer(connection, host, kind, resource_id)

@@ -8,6 +8,8 @@ from backends.errors import Invalid
 
 TERM = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+IQN = re.compile(r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)+(:[a-z0-9.:-]+)?")
+MOST_IQN_CHARACTERS = 223
 HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
 
@@ -16,6 +18,14 @@ def check_term(what: str, value: str) -> None:
     if not TERM.fullmatch(value):
         raise Invalid(
             f"{what} is {value[:80]!r}; it must be a lower-case letter and up to 62 letters, digits, '-' or '_'"
+        )
+
+
+def check_initiator(value: str) -> None:
+    """RFC 3720 §3.2.6.3, of which only the `iqn.` form is taken."""
+    if len(value) > MOST_IQN_CHARACTERS or not IQN.fullmatch(value):
+        raise Invalid(
+            f"the initiator is {value[:80]!r}; a name like iqn.2026-01.org.example:host in lower case is expected"
         )
 
 

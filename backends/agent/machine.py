@@ -6,9 +6,10 @@ Level-triggered: looks at wanted and actual, takes the missing steps, may be cut
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -27,11 +28,13 @@ from backends.machines.spec import (
     DomainDisk,
     DomainInterface,
     DomainSpec,
+    IscsiSource,
     Observed,
+    PluggedDisk,
     Power,
     Reason,
 )
-from backends.model import Architecture, LinkState, MachineState, RestartMethod, StopMethod, SuspendMethod
+from backends.model import Architecture, LinkState, MachineState, Pool, RestartMethod, StopMethod, SuspendMethod
 from backends.networks.spec import NetworkSpec, Port
 from backends.placement import place_waiting
 from backends.store.database import Connection, query
@@ -55,11 +58,31 @@ class WantedInterface:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedDisk:
+    """What it takes to reach a disk of a storage host; `is_ready` once its target knows this attachment."""
+
+    size_bytes: int
+    host: str | None
+    portal: str
+    target: str
+    initiator: str
+    secret: str = field(repr=False)
+    is_ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WantedDisk:
+    """`served` is None for a disk of this host's own pool."""
+
     id: UUID
     disk_id: UUID
     device: str
     deleting: bool
+    served: ServedDisk | None
+
+    @property
+    def is_awaited(self) -> bool:
+        return self.served is not None and not self.served.is_ready and not self.deleting
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +151,24 @@ def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
         )
         for item in row[25] or ()
     )
-    disks = tuple(WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4]) for item in row[26] or ())
+    disks = tuple(
+        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], _served(item[5:])) for item in row[26] or ()
+    )
     return WantedMachine(
         row[0], row[1], row[2], Architecture(row[3]), row[4], row[5], row[6], row[7], row[8], row[9], row[10],
         row[11], MachineState(row[12]), StopMethod(row[13]), SuspendMethod(row[14]), RestartMethod(row[15]),
         row[16], row[17], row[18], row[19], row[20], row[21], row[22], MachineState(row[23]), row[24],
         interfaces, disks,
     )  # fmt: skip
+
+
+def _served(row: Sequence[Any]) -> ServedDisk | None:
+    pool, size_bytes, disk_host, portal, target, initiator, secret, is_ready = row
+    if pool != Pool.ISCSI:
+        return None
+    is_ready = bool(is_ready and portal and target)
+    name = (target or "").partition(",")[0]
+    return ServedDisk(size_bytes, disk_host, portal or "", name, initiator or "", secret or "", is_ready)
 
 
 def _converge(host: Host, machine: WantedMachine) -> None:
@@ -180,6 +214,10 @@ def _activate(host: Host, machine: WantedMachine, observed: Observed | None) -> 
     if _is_on(observed) and observed is not None and observed.power is Power.RUNNING:
         held = _plug(host, machine, observed)
     else:
+        if awaited := [disk.disk_id for disk in machine.disks if disk.is_awaited]:
+            message = f"waiting for the storage {awaited[0]}, which is not served yet"
+            host.write("machine_waits", id=machine.id, message=message)
+            return
         keeps_devices = observed is not None and observed.power is not Power.OFF
         for interface in machine.interfaces:
             _ensure_port(host, machine, interface)
@@ -291,6 +329,8 @@ def _remove(host: Host, machine: WantedMachine) -> None:
     host.hypervisor.absent(machine.id)
     for interface in machine.interfaces:
         host.networks.absent_port(interface.id)
+    for disk in machine.disks:
+        host.hypervisor.secret_absent(disk.id)
     host.pool.absent(root_disk(machine.id))
     host.seed_path(machine.id).unlink(missing_ok=True)
     parameters = {"id": machine.id}
@@ -355,6 +395,9 @@ def _ensure_root(host: Host, machine: WantedMachine) -> None:
 
 
 def _plugged_disk(host: Host, disk: WantedDisk) -> DomainDisk:
+    if disk.served is not None:
+        host.hypervisor.ensure_secret(disk.id, disk.served.secret)
+        return DomainDisk(_iscsi_source(disk.id, disk.served), "raw", disk.device, serial=disk.disk_id.hex[:20])
     converge_disk(host, disk.disk_id)
     return _domain_disk(host, pool_disk(disk.disk_id), disk.device)
 
@@ -417,8 +460,7 @@ def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, inte
 
 def _plug_disk(host: Host, machine: WantedMachine, observed: Observed, disk: WantedDisk) -> bool:
     """False while the guest holds it."""
-    path = host.pool.path(pool_disk(disk.disk_id))
-    devices = {plugged.device for plugged in observed.disks if plugged.source == path}
+    devices = {plugged.device for plugged in observed.disks if _is_plugged(host, plugged, disk)}
     wanted = set() if disk.deleting else {disk.device}
     for device in devices - wanted:
         if not host.hypervisor.ensure_disk_detached(machine.id, device):
@@ -426,9 +468,25 @@ def _plug_disk(host: Host, machine: WantedMachine, observed: Observed, disk: Wan
             return False
     if disk.deleting:
         _forget_link(host, "attachment", disk.id)
+    elif disk.is_awaited:
+        return False  # its storage host asks for this again
     elif not devices & wanted:
         host.hypervisor.ensure_disk_attached(machine.id, _plugged_disk(host, disk))
+    elif disk.served is not None:
+        host.hypervisor.grow_disk(machine.id, disk.device, disk.served.size_bytes)
     return True
+
+
+def _is_plugged(host: Host, plugged: PluggedDisk, disk: WantedDisk) -> bool:
+    """A served one is known by its secret, which is the attachment's own: its portal may have moved."""
+    if isinstance(plugged.source, IscsiSource):
+        return plugged.source.secret_id == disk.id
+    return disk.served is None and plugged.source == host.pool.path(pool_disk(disk.disk_id))
+
+
+def _iscsi_source(attachment_id: UUID, served: ServedDisk) -> IscsiSource:
+    address, _, port = served.portal.rpartition(":")
+    return IscsiSource(address.strip("[]"), int(port), served.target, served.initiator, attachment_id)
 
 
 def _retry_unplug(host: Host, machine: WantedMachine, table: str, link_id: UUID) -> None:
@@ -441,5 +499,10 @@ def _retry_unplug(host: Host, machine: WantedMachine, table: str, link_id: UUID)
 
 def _forget_link(host: Host, table: str, link_id: UUID) -> None:
     with host.connection() as connection, connection.transaction():
+        disk = connection.execute(query("agent.disk_of_attachment"), {"id": link_id}).fetchone()
         connection.execute("DELETE FROM tagging WHERE resource_id = %s", [link_id])
         connection.execute(f"DELETE FROM {table} WHERE id = %s AND deleting", [link_id])
+        if disk is not None and disk[1] is not None and disk[2] == Pool.ISCSI:
+            jobs.defer(connection, disk[1], Kind.DISK, disk[0])  # whose target is to forget the initiator
+    if disk is not None:
+        host.hypervisor.secret_absent(link_id)

@@ -8,6 +8,7 @@ transaction, and return at once.
 from __future__ import annotations
 
 from backends.cloud.disks import DiskChanges, DiskDoor
+from backends.cloud.exports import ExportDoor
 from backends.cloud.images import ImageDoor
 from backends.cloud.links import AttachmentChanges, InterfaceChanges, LinkDoor
 from backends.cloud.machines import MachineChanges, MachineDoor
@@ -25,5 +26,5 @@ __all__ = [
 ]
 
 
-class Cloud(MachineDoor, NetworkDoor, DiskDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor):
+class Cloud(MachineDoor, NetworkDoor, DiskDoor, ExportDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor):
     """Everything the caller may do; see the module's docstring."""

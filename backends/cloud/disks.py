@@ -7,11 +7,12 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from backends.cloud.door import check_range, check_text
+from backends.cloud.grants import check_not_exported
 from backends.cloud.images import ImageDoor
 from backends.cloud.machines import MOST_DISK_BYTES
 from backends.errors import Conflict, Invalid, NotApplicable
 from backends.jobs import Kind
-from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, NewDisk, Page
+from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, NewDisk, Page, Pool
 from backends.placement import Need, choose_host, waiting_message
 from backends.states import DISK_ACTIONS, DISK_TARGETS
 from backends.store.database import Connection
@@ -44,6 +45,8 @@ class DiskDoor(ImageDoor):
     def create_disk(self, new: NewDisk) -> Disk:
         check_text("the title", new.title)
         check_text("the summary", new.summary, 8192)
+        if new.image_name and new.pool is Pool.ISCSI:
+            raise Invalid("a storage on a storage host can't be made from an image yet")
         with self._change() as connection:
             image = self._usable_image(new.image_name) if new.image_name else None
             size_bytes = new.size_bytes or (image.size_bytes if image else 0)
@@ -63,8 +66,12 @@ class DiskDoor(ImageDoor):
         check_range("the size in bytes", size_bytes, LEAST_DISK_BYTES, MOST_DISK_BYTES)
         size_bytes = -(-size_bytes // 512) * 512
         disk_id = new.id or uuid4()
-        need = Need(disk_bytes=size_bytes, host=source.host if source else None)
-        host = choose_host(connection, need)
+        pools = (Pool.FILE,) if image_id or source else (new.pool,) if new.pool else (Pool.ISCSI, Pool.FILE)
+        for pool in pools:
+            need = Need(disk_bytes=size_bytes, host=source.host if source else None, pool=pool)
+            host = choose_host(connection, need)
+            if host is not None:
+                break
         if source is not None and host is None:
             raise Conflict(f"there is no room for a copy: {waiting_message(need)}")
         self._insert(
@@ -79,6 +86,7 @@ class DiskDoor(ImageDoor):
                 "image_id": image_id,
                 "source_disk_id": source.id if source else None,
                 "host": host,
+                "pool": pool.value,
                 "state_message": "" if host else waiting_message(need),
             },
         )
@@ -107,6 +115,7 @@ class DiskDoor(ImageDoor):
             machine_id = self._attached_to(connection, disk_id)
             if machine_id is not None:
                 raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
+            check_not_exported(connection, disk_id)
             self._update(connection, "disk", disk_id, {"deleting": True})
             if disk.host is None:
                 connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk_id])
@@ -135,14 +144,14 @@ class DiskDoor(ImageDoor):
             if size_bytes == disk.size_bytes:
                 return disk
             if disk.host is not None:
-                need = Need(disk_bytes=size_bytes - disk.size_bytes, host=disk.host)
+                need = Need(disk_bytes=size_bytes - disk.size_bytes, host=disk.host, pool=disk.pool)
                 if choose_host(connection, need) is None:
                     raise Conflict(f"the storage can't grow: {waiting_message(need)}")
             values = {"size_bytes": size_bytes, "state": DiskState.RESIZE.value}
             self._update(connection, "disk", disk_id, values if disk.host else {"size_bytes": size_bytes})
             self._converge(connection, disk.host, Kind.DISK, disk_id)
             machine_id = self._attached_to(connection, disk_id)
-            if machine_id is not None:
+            if machine_id is not None and disk.pool is Pool.FILE:  # else its storage host asks for that in time
                 self._converge(connection, disk.host, Kind.MACHINE, machine_id)
             return self.disk(disk_id)
 
@@ -159,6 +168,8 @@ class DiskDoor(ImageDoor):
             disk = self._applicable(disk_id, action)
             if disk.host is None:
                 raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
+            if disk.pool is Pool.ISCSI:
+                raise Conflict(f"the storage {disk_id} is served by iSCSI, of which no {action} can be made yet")
             self._update(connection, "disk", disk_id, {"state": action})
             title = f"{action.capitalize()} of {disk.title or disk.id}"
             copy = NewDisk(title=title[:1024], summary=f"{action} of storage {disk.id}")

@@ -8,6 +8,7 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from backends.cloud.door import Door, check_text
+from backends.cloud.grants import check_not_exported, check_permit, grant_attachment
 from backends.errors import Conflict, Invalid, NoCapacity, NotFound
 from backends.jobs import Kind
 from backends.model import (
@@ -23,6 +24,7 @@ from backends.model import (
     NewAttachment,
     NewInterface,
     Page,
+    Pool,
 )
 from backends.networks.addresses import (
     check_host_address,
@@ -161,6 +163,8 @@ class LinkDoor(Door):
             if not self._touch(connection, attachment.machine_id):
                 connection.execute("DELETE FROM tagging WHERE resource_id = %s", [attachment_id])
                 connection.execute("DELETE FROM attachment WHERE id = %s", [attachment_id])
+                disk = self._one(DISKS, attachment.disk_id)
+                self._converge(connection, disk.host, Kind.DISK, disk.id)
 
     def _touch(self, connection: Connection, machine_id: UUID) -> bool:
         """Has the machine's agent look at it again; False while it has none."""
@@ -185,7 +189,7 @@ class LinkDoor(Door):
             hosts |= {row[0]} if row and row[0] else set()
         for attachment in attachments:
             disk = self._one(DISKS, attachment.disk_id)
-            hosts |= {disk.host} if disk.host else set()
+            hosts |= {disk.host} if disk.host and disk.pool is Pool.FILE else set()
         if len(hosts) > 1:
             raise Conflict(f"its networks and storage are on different hosts: {', '.join(sorted(hosts))}")
         return hosts.pop() if hosts else None
@@ -292,6 +296,8 @@ class LinkDoor(Door):
         taken = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [new.disk_id]).fetchone()
         if taken:
             raise Conflict(f"the storage {disk.id} is attached to the compute {taken[0]}: detach it first")
+        check_permit(connection, disk, machine_id)
+        check_not_exported(connection, disk.id)
         device = self._free_device(connection, machine_id, new.device, has_root)
         attachment_id = new.id or uuid4()
         self._insert(
@@ -307,6 +313,9 @@ class LinkDoor(Door):
                 "mount_point": new.mount_point,
             },
         )
+        if disk.pool is Pool.ISCSI:
+            grant_attachment(connection, disk.id, attachment_id)
+            self._converge(connection, disk.host, Kind.DISK, disk.id)
         return attachment_id
 
     @staticmethod

@@ -9,6 +9,7 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from backends.cloud.door import check_range, check_text
+from backends.cloud.grants import check_permits
 from backends.cloud.images import ImageDoor
 from backends.cloud.links import LinkDoor
 from backends.errors import Conflict, Invalid, NotApplicable
@@ -208,6 +209,7 @@ class MachineDoor(LinkDoor, ImageDoor):
         """With no room free it waits, and starts when there is."""
         with self._change() as connection:
             machine = self._for_action(machine_id, "start")
+            check_permits(connection, machine_id)
             admitted = self._is_admitted(connection, machine_id)
             values: dict[str, object] = {"wanted": MachineState.ACTIVE.value, "asked_to_stop_at": None}
             host = machine.host

@@ -8,7 +8,6 @@ kernel, and what should be is somebody else's to remember.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,10 +30,9 @@ from rtslib_fb import (
 )
 
 from backends.disks.errors import NotThere, TargetFailed, TargetRefused
+from backends.terms import check_initiator
 
-IQN = re.compile(r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)+(:[a-z0-9.:-]+)?")
 AUTHORITY = "iqn.2026-01.local.altostratus"
-MOST_IQN_CHARACTERS = 223
 LEAST_SECRET, MOST_SECRET = 12, 255
 GROUP_TAG = 1
 NAA_PREFIX = "6001405"
@@ -51,14 +49,6 @@ GROUP_ATTRIBUTES = {
 CONFIGFS = Path("/sys/kernel/config/target")
 RESERVATIONS = Path("/etc/target")
 """Where rtslib has the kernel keep what must outlast a loss of power; it must be told before the first disk is made."""
-
-
-def check_initiator(initiator: str) -> None:
-    """RFC 3720 §3.2.6.3, of which only the `iqn.` form is taken. `TargetRefused`."""
-    if len(initiator) > MOST_IQN_CHARACTERS or not IQN.fullmatch(initiator):
-        raise TargetRefused(
-            f"the initiator is {initiator[:80]!r}; a name like iqn.2026-01.org.example:host in lower case is expected"
-        )
 
 
 @dataclass(frozen=True, slots=True)

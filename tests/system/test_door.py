@@ -297,6 +297,8 @@ def test_what_was_taken_of_a_host_before_it_was_counted_is_counted(cluster: Priv
             )
             migrate(conninfo)
             row = connection.execute("SELECT cores_taken, memory_taken_mib, disk_taken_bytes FROM host").fetchone()
+            disks = connection.execute("SELECT d.pool, d.restricted, h.pool FROM disk d JOIN host h ON h.name = d.host")
+            assert disks.fetchall() == [("file", False, "file")]
         holder.execute(f"DROP DATABASE {name} WITH (FORCE)")
     assert row == (4, 512, 3 * 1024 + 512)
 

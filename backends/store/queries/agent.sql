@@ -8,8 +8,11 @@ SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share
     (SELECT json_agg(json_build_array(i.id, i.network_id, i.mac, host(i.address), i.state, i.deleting,
         n.cidr, n.gateway, n.shared, n.wanted = 'active') ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
-    (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting) ORDER BY a.device)
-     FROM attachment a WHERE a.machine_id = m.id)
+    (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting,
+        d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served)
+        ORDER BY a.device)
+     FROM attachment a JOIN disk d ON d.id = a.disk_id LEFT JOIN host h ON h.name = d.host
+     LEFT JOIN disk_grant g ON g.attachment_id = a.id WHERE a.machine_id = m.id)
 FROM machine m
 WHERE m.id = %(id)s
 
@@ -77,7 +80,13 @@ WHERE i.machine_id = %(id)s AND n.deleting AND n.host IS NOT NULL
 
 -- name: disks_left
 SELECT d.id, d.host FROM attachment a JOIN disk d ON d.id = a.disk_id
-WHERE a.machine_id = %(id)s AND d.deleting AND d.host IS NOT NULL
+WHERE a.machine_id = %(id)s AND (d.deleting OR d.pool = 'iscsi') AND d.host IS NOT NULL
+
+-- name: disk_of_attachment
+SELECT d.id, d.host, d.pool FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.id = %(id)s
+
+-- name: machine_waits
+UPDATE machine SET state_message = %(message)s WHERE id = %(id)s
 
 -- name: images_to_save
 SELECT id FROM image WHERE source_machine_id = %(id)s AND state = 'pending' AND NOT deleting

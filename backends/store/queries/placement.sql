@@ -6,6 +6,7 @@ SELECT name
 FROM host
 WHERE heartbeat_at > now() - interval '60 seconds'
   AND (%(host)s::text IS NULL OR name = %(host)s)
+  AND pool = %(pool)s
   AND cores_taken + %(cores)s <= cores
   AND memory_taken_mib + %(memory_mib)s <= memory_mib
   AND (%(disk_bytes)s::bigint = 0 OR disk_taken_bytes + %(disk_bytes)s <= disk_bytes)
@@ -17,7 +18,7 @@ LIMIT 1
 -- is left to them: they may be waiting for the lock that is held here.
 SELECT m.id, m.cores, m.memory_mib, coalesce(m.root_size_bytes, 0), m.host, coalesce(
     (SELECT min(n.host) FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
-    (SELECT min(d.host) FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.machine_id = m.id)
+    (SELECT min(d.host) FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.machine_id = m.id AND d.pool = 'file')
 )
 FROM machine m
 WHERE NOT m.admitted AND m.wanted = 'active' AND NOT m.deleting
@@ -30,13 +31,13 @@ SET host = %(host)s, admitted = true, generation = generation + 1, state_message
 WHERE id = %(id)s
 
 -- name: homeless_network
-SELECT id, 0 FROM network WHERE host IS NULL AND NOT shared AND NOT deleting ORDER BY sequence
+SELECT id, 0, 'file' FROM network WHERE host IS NULL AND NOT shared AND NOT deleting ORDER BY sequence
 
 -- name: settle_network
 UPDATE network SET host = %(host)s WHERE id = %(id)s
 
 -- name: homeless_disk
-SELECT id, size_bytes FROM disk WHERE host IS NULL AND NOT deleting ORDER BY sequence
+SELECT id, size_bytes, pool FROM disk WHERE host IS NULL AND NOT deleting ORDER BY sequence
 
 -- name: settle_disk
 UPDATE disk SET host = %(host)s, state_message = '' WHERE id = %(id)s

@@ -1,0 +1,92 @@
+"""The door to disks from outside: initiators that log in over the network, and the machines that may have a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+from backends.cloud.door import Door
+from backends.cloud.grants import new_secret
+from backends.errors import Conflict, Invalid
+from backends.jobs import Kind
+from backends.model import DiskState, Export, Initiator, Pool
+from backends.store.rows import DISKS, MACHINES
+from backends.terms import check_initiator
+
+
+class ExportDoor(Door):
+    """Both are complete lists, as CDMI's exports are (1.1.1 §13)."""
+
+    def export(self, disk_id: UUID) -> Export | None:
+        """None when it is exported to nobody."""
+        with self._read() as connection:
+            self._one(DISKS, disk_id)
+            rows = connection.execute(
+                "SELECT g.initiator, g.secret, g.served, h.portal, d.target_identifier, d.logical_unit_name"
+                " FROM disk_grant g JOIN disk d ON d.id = g.disk_id LEFT JOIN host h ON h.name = d.host"
+                " WHERE d.id = %s AND g.attachment_id IS NULL ORDER BY g.initiator",
+                [disk_id],
+            ).fetchall()
+        if not rows:
+            return None
+        _, _, _, portal, target, unit = rows[0]
+        initiators = tuple(Initiator(row[0], row[1], row[2]) for row in rows)
+        return Export((portal,) if portal else (), target or "", "0", unit or "", initiators)
+
+    def export_disk(self, disk_id: UUID, initiators: Sequence[str]) -> Export | None:
+        """To exactly these, each with a secret that it keeps while it stays in the list; none withdraws it.
+
+        `Conflict` while attached, on a host that serves nothing, or for more than one: each of them writes.
+        """
+        for name in initiators:
+            check_initiator(name)
+        if len(initiators) > 1:
+            raise Invalid(f"{len(initiators)} initiators are given; a disk that can be written takes one")
+        with self._change() as connection:
+            disk = self._one(DISKS, disk_id, lock=True)
+            if disk.pool is not Pool.ISCSI and initiators:
+                raise Conflict(f"the storage {disk_id} is on a host that serves no disks to others")
+            if disk.wanted is DiskState.OFFLINE and initiators:
+                raise Conflict(f"the storage {disk_id} is offline: take it online first")
+            attached = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [disk_id]).fetchone()
+            if attached is not None and initiators:
+                raise Conflict(f"the storage {disk_id} is attached to the compute {attached[0]}: detach it first")
+            connection.execute(
+                "DELETE FROM disk_grant WHERE disk_id = %s AND attachment_id IS NULL AND initiator <> ALL(%s)",
+                [disk_id, list(initiators)],
+            )
+            for name in initiators:
+                connection.execute(
+                    "INSERT INTO disk_grant (id, disk_id, initiator, secret) VALUES (%s, %s, %s, %s)"
+                    " ON CONFLICT (disk_id, initiator) DO NOTHING",
+                    [uuid4(), disk_id, name, new_secret()],
+                )
+            self._converge(connection, disk.host, Kind.DISK, disk_id)
+            return self.export(disk_id)
+
+    def permits(self, disk_id: UUID) -> Sequence[UUID] | None:
+        """The machines that may have it; None when all of its project may."""
+        with self._read() as connection:
+            if not self._one(DISKS, disk_id).restricted:
+                return None
+            rows = connection.execute("SELECT machine_id FROM disk_permit WHERE disk_id = %s ORDER BY 1", [disk_id])
+            return [row[0] for row in rows.fetchall()]
+
+    def permit_machines(self, disk_id: UUID, machine_ids: Sequence[UUID] | None) -> None:
+        """These machines only, or, by None, all again. `Conflict` if it is attached to one that isn't among them."""
+        with self._change() as connection:
+            self._one(DISKS, disk_id, lock=True)
+            for machine_id in machine_ids or ():
+                self._one(MACHINES, machine_id)
+            attached = connection.execute(
+                "SELECT machine_id FROM attachment WHERE disk_id = %s AND NOT deleting", [disk_id]
+            ).fetchone()
+            if machine_ids is not None and attached is not None and attached[0] not in machine_ids:
+                raise Conflict(f"the storage {disk_id} is attached to the compute {attached[0]}: detach it first")
+            connection.execute("DELETE FROM disk_permit WHERE disk_id = %s", [disk_id])
+            for machine_id in machine_ids or ():
+                connection.execute(
+                    "INSERT INTO disk_permit (disk_id, machine_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                    [disk_id, machine_id],
+                )
+            self._update(connection, "disk", disk_id, {"restricted": machine_ids is not None})

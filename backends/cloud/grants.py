@@ -1,0 +1,57 @@
+"""Who may log in to a disk that is served: rows that its storage host's agent makes into entries of the target."""
+
+from __future__ import annotations
+
+import secrets
+from uuid import UUID, uuid4
+
+from backends.errors import Conflict, NotAllowed
+from backends.model import Disk
+from backends.store.database import Connection
+
+INITIATOR_PREFIX = "iqn.2026-01.local.altostratus:"
+SECRET_BYTES = 8
+"""Sixteen characters: more than some initiators outside would take."""
+
+
+def new_secret() -> str:
+    return secrets.token_hex(SECRET_BYTES)
+
+
+def grant_attachment(connection: Connection, disk_id: UUID, attachment_id: UUID) -> None:
+    """An initiator for this attachment alone, with a secret of its own."""
+    connection.execute(
+        "INSERT INTO disk_grant (id, disk_id, attachment_id, initiator, secret) VALUES (%s, %s, %s, %s, %s)",
+        [uuid4(), disk_id, attachment_id, f"{INITIATOR_PREFIX}{attachment_id}", new_secret()],
+    )
+
+
+def check_not_exported(connection: Connection, disk_id: UUID) -> None:
+    row = connection.execute(
+        "SELECT initiator FROM disk_grant WHERE disk_id = %s AND attachment_id IS NULL LIMIT 1", [disk_id]
+    ).fetchone()
+    if row is not None:
+        raise Conflict(f"the storage {disk_id} is exported to the initiator {row[0]}: withdraw that first")
+
+
+def check_permit(connection: Connection, disk: Disk, machine_id: UUID) -> None:
+    """`NotAllowed` when the disk is for other machines only."""
+    if not disk.restricted:
+        return
+    row = connection.execute(
+        "SELECT 1 FROM disk_permit WHERE disk_id = %s AND machine_id = %s", [disk.id, machine_id]
+    ).fetchone()
+    if row is None:
+        raise NotAllowed(f"the compute {machine_id} is not in the permissions of the storage {disk.id}")
+
+
+def check_permits(connection: Connection, machine_id: UUID) -> None:
+    """As `check_permit`, for all disks that are attached."""
+    row = connection.execute(
+        "SELECT d.id FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.machine_id = %(machine)s"
+        " AND NOT a.deleting AND d.restricted AND NOT EXISTS"
+        " (SELECT FROM disk_permit p WHERE p.disk_id = d.id AND p.machine_id = %(machine)s) LIMIT 1",
+        {"machine": machine_id},
+    ).fetchone()
+    if row is not None:
+        raise NotAllowed(f"the compute {machine_id} is not in the permissions of the storage {row[0]}")

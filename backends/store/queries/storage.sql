@@ -1,0 +1,49 @@
+-- What a storage host's agent reads and writes.
+
+-- name: disk
+-- A grant whose attachment is going stays until the compute host has let go of the disk.
+SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting,
+    (SELECT json_agg(json_build_array(g.id, g.initiator, g.secret)) FROM disk_grant g WHERE g.disk_id = d.id)
+FROM disk d
+WHERE d.id = %(id)s AND d.host = %(host)s AND d.pool = 'iscsi'
+
+-- name: disks
+SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting,
+    (SELECT json_agg(json_build_array(g.id, g.initiator, g.secret)) FROM disk_grant g WHERE g.disk_id = d.id)
+FROM disk d
+WHERE d.host = %(host)s AND d.pool = 'iscsi'
+
+-- name: disk_served
+-- Gives the machine that has it attached, and its host, if there is news for it: a grant or a size.
+WITH before AS (
+    SELECT observed_generation FROM disk WHERE id = %(id)s
+), told AS (
+    UPDATE disk SET state = %(state)s, state_message = '', target_identifier = %(target)s,
+        logical_unit_name = %(unit)s, observed_generation = greatest(observed_generation, %(generation)s)
+    WHERE id = %(id)s
+), granted AS (
+    UPDATE disk_grant SET served = true WHERE id = ANY(%(grants)s::uuid[]) AND NOT served RETURNING attachment_id
+)
+SELECT m.id, m.host
+FROM attachment a JOIN machine m ON m.id = a.machine_id
+WHERE a.disk_id = %(id)s AND m.host IS NOT NULL
+  AND (a.id IN (SELECT attachment_id FROM granted) OR (SELECT observed_generation FROM before) < %(generation)s)
+
+-- name: disk_failed
+UPDATE disk SET state = 'error', state_message = %(message)s WHERE id = %(id)s
+
+-- name: sweep
+SELECT d.id, NOT d.deleting AND d.state = d.wanted AND d.generation = d.observed_generation
+    AND NOT EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND NOT g.served)
+FROM disk d
+WHERE d.host = %(host)s AND d.pool = 'iscsi'
+
+-- name: register_host
+INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal)
+VALUES (%(name)s, 0, 0, %(disk_bytes)s, 'none', 'iscsi', %(portal)s)
+ON CONFLICT (name) DO UPDATE
+SET disk_bytes = excluded.disk_bytes, pool = excluded.pool, portal = excluded.portal,
+    started_at = now(), heartbeat_at = now()
+
+-- name: forget_dead_jobs
+DELETE FROM procrastinate_jobs WHERE queue_name = %(host)s AND status = 'doing'

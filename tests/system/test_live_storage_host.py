@@ -1,0 +1,156 @@
+"""A cloud of two hosts: machines on this one, disks on a lab machine whose agent drives LIO; all of it through OCCI.
+
+The storage host's agent reaches the gateway's PostgreSQL through the lab's relay, and guests reach its targets through
+a forwarded port.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import User, eventually, inline_link, make_guest, make_key, remove
+
+from tests.conftest import repository, wait_until
+from tests.system.conftest import Gateway, free_port, make_gateway
+
+pytestmark = pytest.mark.timeout(1200)
+
+MIB = 2**20
+BOOT_LIMIT_S = 400
+"""The lab and guests are emulated at once on what may be two busy cores."""
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway of its own: with a storage host, new disks go there."""
+    if os.geteuid() != 0:
+        pytest.skip("the gateway makes domains and bridges, which needs root")
+    gateway = make_gateway(tmp_path_factory.mktemp("two-hosts"), ALTOSTRATUS_SWEEP_S="5")
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def storage_host(gateway: Gateway) -> Iterator[str]:
+    """The name of the storage host, whose agent is alive."""
+    folder, port = Path(tempfile.mkdtemp(prefix="altostratus-storage.")), free_port()
+    settings = {
+        "ALTOSTRATUS_POOL": "iscsi",
+        "ALTOSTRATUS_HOST_NAME": "store1",
+        "ALTOSTRATUS_STATE": "/mnt/state",
+        "ALTOSTRATUS_ISCSI_PORTAL": f"127.0.0.1:{port}",
+        "ALTOSTRATUS_DATABASE": "host=10.0.2.100 port=5432 user=altostratus dbname=postgres sslmode=disable",
+        "ALTOSTRATUS_SWEEP_S": "5",
+        "ALTOSTRATUS_LOG_FORMAT": "json",
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                sys.executable, repository() / "deploy/lab/run", "--seconds", "1100", "--forward", str(port),
+                "--reach", gateway.state / "postgres/.s.PGSQL.5432",
+                "env", *(f"{name}={value}" for name, value in settings.items()),
+                sys.executable, "-m", "altostratus", "agent",
+            ],
+            cwd=repository(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+
+    def is_alive() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()[-3000:]
+        with gateway.connect() as connection:
+            return connection.execute("SELECT 1 FROM host WHERE name = 'store1'").fetchone() is not None
+
+    try:
+        wait_until(is_alive, BOOT_LIMIT_S)
+        yield "store1"
+        assert process.poll() is None, (folder / "log").read_text()[-3000:]
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def user(gateway: Gateway) -> Iterator[User]:
+    with gateway.client() as http:
+        yield User(http)
+
+
+def secrets_of(gateway: Gateway) -> list[str]:
+    """libvirt's secrets in the cloud's name."""
+    listed = subprocess.run(["virsh", "-q", "secret-list"], capture_output=True, text=True, timeout=30, check=True)
+    return [line for line in listed.stdout.splitlines() if gateway.cloud_tag() in line]
+
+
+def test_disk_of_a_storage_host_outlives_the_guests_that_write_and_read_it(
+    gateway: Gateway, storage_host: str, user: User, tmp_path: Path
+) -> None:
+    disk = user.make_storage(0.0625, "served")
+    eventually(lambda: user.state(disk) == "online", "the disk's being served", BOOT_LIMIT_S)
+    with gateway.connect() as connection:
+        row = connection.execute("SELECT host, pool FROM disk WHERE id = %s", [disk.rpartition("/")[2]]).fetchone()
+    assert row == (storage_host, "iscsi")
+
+    key = make_key(tmp_path)
+    writer = make_guest(user, key)
+    writer.wait_for_boot()
+    link = user.link("storagelink", writer.path, disk)
+    eventually(lambda: writer.has_disk(disk), "the disk in the guest")
+    device = writer.device(link)
+    writer.output(f"mke2fs -q {device} && mkdir -p /data && mount -t ext4 {device} /data")
+    writer.output("dd if=/dev/urandom of=/data/file bs=1M count=8 2>/dev/null && sync")
+    written = writer.output("sha256sum /data/file")
+    user.change(disk, {"occi.storage.size": 0.125})
+    writer.wait_for(f"[ $(cat /sys/class/block/{device.rpartition('/')[2]}/size) = {128 * MIB // 512} ]")
+    (emulator,) = [found for found in emulators() if writer.id in found[1]]
+    os.kill(emulator[0], signal.SIGKILL)
+    remove(user, writer.path)
+    eventually(lambda: not _is_attached(gateway, disk), "the disk's coming free")
+
+    reader = make_guest(user, key, links=[inline_link(disk)])
+    reader.wait_for_boot()
+    (link,) = user.link_paths(reader.path, "storagelink")
+    device = reader.device(link)
+    reader.output(f"mkdir -p /data && mount -t ext4 {device} /data")
+    assert reader.output("sha256sum /data/file") == written
+    reader.output("umount /data")
+    assert len(secrets_of(gateway)) == 1
+
+    user.delete(link)
+    eventually(lambda: not reader.has_disk(disk), "the disk's leaving the guest")
+    eventually(lambda: not user.exists(link), "the link's end")
+    assert secrets_of(gateway) == []
+    remove(user, disk)
+    eventually(lambda: _is_forgotten(gateway, disk), "the disk's end on its host")
+    remove(user, reader.path)
+    eventually(lambda: gateway.leftovers() == [], "the end of all that was made")
+
+
+def emulators() -> list[tuple[int, str]]:
+    """Processes of QEMU that run guests of libvirt's, with their command lines."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and (process / "cmdline").exists():
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if "qemu-system" in command and "-name guest=" in command:
+                found.append((int(process.name), command))
+    return found
+
+
+def _is_attached(gateway: Gateway, disk: str) -> bool:
+    with gateway.connect() as connection:
+        row = connection.execute("SELECT 1 FROM attachment WHERE disk_id = %s", [disk.rpartition("/")[2]]).fetchone()
+    return row is not None
+
+
+def _is_forgotten(gateway: Gateway, disk: str) -> bool:
+    with gateway.connect() as connection:
+        return connection.execute("SELECT 1 FROM disk WHERE id = %s", [disk.rpartition("/")[2]]).fetchone() is None

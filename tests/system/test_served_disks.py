@@ -1,0 +1,194 @@
+"""The door to disks of a storage host: where they go, who may have them, who is told what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from backends.cloud import Cloud
+from backends.errors import Conflict, Invalid, NotAllowed, NotFound
+from backends.model import Disk, MachineState, NewAttachment, NewDisk, NewMachine, Pool
+from backends.placement import place_waiting
+from backends.store.database import Connection
+
+GIB = 2**30
+OUTSIDE = "iqn.2026-01.org.example:outside"
+
+
+@pytest.fixture
+def storage(sql: Connection, host: str) -> str:
+    """A storage host with 1 TiB, whose agent is taken to be alive."""
+    sql.execute(
+        "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal, heartbeat_at)"
+        " VALUES ('store1', 0, 0, %s, 'none', 'iscsi', '192.0.2.7:3260', now() + interval '1 day')",
+        [2**40],
+    )
+    return "store1"
+
+
+def served(cloud: Cloud, sql: Connection) -> Disk:
+    """A disk that its storage host has told about."""
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    sql.execute(
+        "UPDATE disk SET state = 'online', observed_generation = generation, target_identifier = 'iqn.x,t,0x0001',"
+        " logical_unit_name = '0x6001405' WHERE id = %s",
+        [disk.id],
+    )
+    return disk
+
+
+def jobs_of(sql: Connection, queue: str) -> Sequence[str]:
+    rows = sql.execute(
+        "SELECT args->>'kind' || ' ' || (args->>'resource_id') FROM procrastinate_jobs"
+        " WHERE queue_name = %s ORDER BY id",
+        [queue],
+    )
+    return [row[0] for row in rows.fetchall()]
+
+
+def test_disk_goes_to_the_storage_host_unless_it_is_asked_for_elsewhere(
+    cloud: Cloud, sql: Connection, storage: str
+) -> None:
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    beside = cloud.create_disk(NewDisk(size_bytes=GIB, pool=Pool.FILE))
+    assert (disk.pool, disk.host) == (Pool.ISCSI, storage)
+    assert (beside.pool, beside.host) == (Pool.FILE, "rack1")
+    assert jobs_of(sql, storage) == [f"disk {disk.id}"]
+
+
+def test_without_a_living_storage_host_it_goes_beside_the_machines(cloud: Cloud, sql: Connection, storage: str) -> None:
+    sql.execute("UPDATE host SET heartbeat_at = now() - interval '1 hour' WHERE name = %s", [storage])
+    assert cloud.create_disk(NewDisk(size_bytes=GIB)).pool is Pool.FILE
+    waiting = cloud.create_disk(NewDisk(size_bytes=GIB, pool=Pool.ISCSI))
+    assert waiting.host is None
+    sql.execute("UPDATE host SET heartbeat_at = now() WHERE name = %s", [storage])
+    place_waiting(sql)
+    assert cloud.disk(waiting.id).host == storage
+
+
+def test_disk_made_from_an_image_stays_beside_the_machines(cloud: Cloud, image: str, storage: str) -> None:
+    assert cloud.create_disk(NewDisk(image_name=image)).pool is Pool.FILE
+    with pytest.raises(Invalid, match="image"):
+        cloud.create_disk(NewDisk(image_name=image, pool=Pool.ISCSI))
+
+
+def test_machines_and_networks_never_run_on_a_storage_host(cloud: Cloud, sql: Connection, storage: str) -> None:
+    sql.execute("UPDATE host SET heartbeat_at = now() - interval '1 hour' WHERE name = 'rack1'")
+    assert cloud.create_machine(NewMachine()).host is None
+    place_waiting(sql)
+    assert sql.execute("SELECT count(*) FROM machine WHERE host = %s", [storage]).fetchone() == (0,)
+
+
+def test_attaching_grants_this_attachment_alone_and_its_secret_is_in_no_job(
+    cloud: Cloud, sql: Connection, storage: str
+) -> None:
+    disk, machine = served(cloud, sql), cloud.create_machine(NewMachine())
+    attachment = cloud.attach(machine.id, NewAttachment(disk.id))
+    grants = sql.execute("SELECT attachment_id, initiator, secret, served FROM disk_grant").fetchall()
+    ((granted, initiator, secret, is_served),) = grants
+    assert (granted, is_served) == (attachment.id, False)
+    assert initiator.endswith(str(attachment.id))
+    assert len(secret) == 16
+    assert jobs_of(sql, storage)[-1] == f"disk {disk.id}"
+    arguments = sql.execute("SELECT args::text FROM procrastinate_jobs").fetchall()
+    assert not [row for row in arguments if secret in row[0]]
+    other = cloud.create_machine(NewMachine())
+    with pytest.raises(Conflict, match="is attached to the compute"):
+        cloud.attach(other.id, NewAttachment(disk.id))
+
+
+def test_deleted_machine_s_grant_goes_with_it(cloud: Cloud, sql: Connection, storage: str) -> None:
+    disk, machine = served(cloud, sql), cloud.create_machine(NewMachine())
+    cloud.attach(machine.id, NewAttachment(disk.id))
+    sql.execute("DELETE FROM attachment")
+    assert sql.execute("SELECT count(*) FROM disk_grant").fetchone() == (0,)
+
+
+def test_export_tells_what_an_initiator_outside_needs(cloud: Cloud, sql: Connection, storage: str) -> None:
+    disk = served(cloud, sql)
+    assert cloud.export(disk.id) is None
+    export = cloud.export_disk(disk.id, [OUTSIDE])
+    assert export is not None
+    assert (export.portals, export.logical_unit_number) == (("192.0.2.7:3260",), "0")
+    assert (export.target_identifier, export.logical_unit_name) == ("iqn.x,t,0x0001", "0x6001405")
+    ((initiator),) = export.initiators
+    assert (initiator.name, initiator.is_served, len(initiator.secret)) == (OUTSIDE, False, 16)
+    assert initiator.secret not in repr(export)
+    again = cloud.export_disk(disk.id, [OUTSIDE])
+    assert again == export
+    assert cloud.export_disk(disk.id, []) is None
+
+
+def test_disk_is_exported_or_attached_and_neither_twice(cloud: Cloud, sql: Connection, storage: str) -> None:
+    disk, machine = served(cloud, sql), cloud.create_machine(NewMachine())
+    cloud.export_disk(disk.id, [OUTSIDE])
+    with pytest.raises(Conflict, match=f"exported to the initiator {OUTSIDE}"):
+        cloud.attach(machine.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match="exported"):
+        cloud.delete_disk(disk.id)
+    with pytest.raises(Invalid, match="takes one"):
+        cloud.export_disk(disk.id, [OUTSIDE, f"{OUTSIDE}2"])
+    with pytest.raises(Invalid, match="initiator"):
+        cloud.export_disk(disk.id, ["iqn.2026-01.org.example:a/../b"])
+    cloud.export_disk(disk.id, [])
+    cloud.attach(machine.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match="is attached"):
+        cloud.export_disk(disk.id, [OUTSIDE])
+    with pytest.raises(Conflict, match="serves no disks"):
+        cloud.export_disk(cloud.create_disk(NewDisk(size_bytes=GIB, pool=Pool.FILE)).id, [OUTSIDE])
+
+
+def test_nobody_exports_or_permits_what_is_not_theirs(
+    cloud: Cloud, other_cloud: Cloud, sql: Connection, storage: str
+) -> None:
+    disk, theirs = served(cloud, sql), other_cloud.create_machine(NewMachine())
+    for call in (
+        lambda: other_cloud.export(disk.id),
+        lambda: other_cloud.export_disk(disk.id, [OUTSIDE]),
+        lambda: other_cloud.permits(disk.id),
+        lambda: other_cloud.permit_machines(disk.id, []),
+        lambda: cloud.permit_machines(disk.id, [theirs.id]),
+    ):
+        with pytest.raises(NotFound):
+            call()
+
+
+@pytest.mark.parametrize("pool", list(Pool))
+def test_restricted_disk_is_attached_to_and_started_with_those_permitted_only(
+    cloud: Cloud, sql: Connection, storage: str, pool: Pool
+) -> None:
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB, pool=pool))
+    first, second = cloud.create_machine(NewMachine()), cloud.create_machine(NewMachine())
+    assert cloud.permits(disk.id) is None
+    cloud.permit_machines(disk.id, [])
+    with pytest.raises(NotAllowed, match="not in the permissions"):
+        cloud.attach(first.id, NewAttachment(disk.id))
+    with pytest.raises(NotAllowed, match="not in the permissions"):
+        cloud.create_machine(NewMachine(attachments=(NewAttachment(disk.id),)))
+    cloud.permit_machines(disk.id, [first.id])
+    assert cloud.permits(disk.id) == [first.id]
+    cloud.attach(first.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match="detach it first"):
+        cloud.permit_machines(disk.id, [second.id])
+    cloud.permit_machines(disk.id, None)
+    assert cloud.permits(disk.id) is None
+    _is_refused_at_the_start(cloud, sql, disk.id, first.id)
+
+
+def _is_refused_at_the_start(cloud: Cloud, sql: Connection, disk_id: UUID, machine_id: UUID) -> None:
+    """The permission may have been taken away by whoever owns the database, or before this rule was there."""
+    sql.execute("UPDATE machine SET wanted = 'inactive', state = %s WHERE id = %s", [MachineState.INACTIVE, machine_id])
+    sql.execute("UPDATE disk SET restricted = true WHERE id = %s", [disk_id])
+    with pytest.raises(NotAllowed, match="not in the permissions"):
+        cloud.start_machine(machine_id)
+
+
+def test_served_disk_grows_and_is_not_copied(cloud: Cloud, sql: Connection, storage: str) -> None:
+    disk = served(cloud, sql)
+    assert cloud.resize_disk(disk.id, 2 * GIB).size_bytes == 2 * GIB
+    assert jobs_of(sql, storage)[-1] == f"disk {disk.id}"
+    sql.execute("UPDATE disk SET state = 'online' WHERE id = %s", [disk.id])
+    with pytest.raises(Conflict, match="no snapshot can be made"):
+        cloud.snapshot_disk(disk.id)
