@@ -13,6 +13,8 @@ from backends.disks.iscsi import Targets, TargetSpec
 from tests.lab.conftest import grant, portal_url
 
 MIB = 2**20
+LEAST_TESTS = 15
+"""The smaller family has so many: fewer results were not read, or the suite ended early."""
 ONE_INITIATOR = "needs a second initiator, and a disk here is granted to one that writes"
 NO_COMPARISON = "LIO's VERIFY compares nothing and ignores the protection field"
 RESIDUALS = "LIO refuses a write whose data and command differ in length, or counts the residual otherwise"
@@ -48,7 +50,7 @@ def test_served_disk_passes_libiscsi_s_suite(
         capture_output=True, encoding="latin-1", timeout=880, check=False,
     )  # fmt: skip
     results = read_results(done.stdout)
-    assert sum(results.values()) > 10, done.stdout[-2000:] + done.stderr[-2000:]
+    assert len(results) >= LEAST_TESTS, done.stdout[-2000:] + done.stderr[-2000:]
     failed = {name for name, has_passed in results.items() if not has_passed}
     unexpected = {name for name in failed if not any(fnmatchcase(name, known) for known in KNOWN)}
     assert unexpected == set()
