@@ -75,15 +75,14 @@ def value_of(body: Mapping[str, Any], encoding: Encoding) -> bytes:
 
 
 def queue_values_of(call: Call, body: Mapping[str, Any]) -> list[tuple[str, Encoding, bytes]]:
-    """MIME type, encoding and bytes of one value, or of several in arrays of the same length."""
-    several = isinstance(body["value"], list)
-    count = len(body["value"]) if several else 1
-    if not 0 < count <= VALUES_AT_ONCE_MAX:
-        raise Invalid(f"the body has {count} values: expected 1 to {VALUES_AT_ONCE_MAX}")
+    """MIME type, encoding and bytes of each value, from arrays of the same length."""
+    if not isinstance(body["value"], list) or not 0 < len(body["value"]) <= VALUES_AT_ONCE_MAX:
+        raise Invalid(f"value must be an array of 1 to {VALUES_AT_ONCE_MAX} values")
+    count = len(body["value"])
     names = [name for name in ("value", "mimetype", "valuetransferencoding") if name in body]
     values = []
     for number in range(count):
-        one = {name: _element(body[name], number, count) if several else body[name] for name in names}
+        one = {name: _element(body[name], number, count) for name in names}
         encoding = encoding_of(call, one) or Encoding.UTF_8
         values.append((mimetype_of(one) or "text/plain", encoding, value_of(one, encoding)))
     return values

@@ -60,7 +60,9 @@ def read(call: Call, found: Found) -> None:
     if found.rights & AceMask.READ_OBJECT:
         fields |= queue_fields(call, _asked_values(call, found))
         if "values" in asks:
-            fields["values"] = fields["value"]
+            # It says how many; what comes is called as ever.
+            call.answer_json(QUEUE, {**select(call, found, fields), "value": fields["value"]})
+            return
     elif asks:
         call.cloud.require(found, AceMask.READ_OBJECT)
     call.answer_json(QUEUE, select(call, found, fields))
@@ -98,7 +100,7 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
 
 
 def enqueue(call: Call, found: Found, body: dict[str, Any]) -> None:
-    """One value, or several in arrays of the same length."""
+    """One value or several, in arrays of the same length."""
     bodies.one_source(body, ("value",))
     if "value" not in body:
         raise Invalid("the body has no value to put into the queue")
@@ -115,5 +117,7 @@ def dequeue(call: Call, found: Found) -> None:
     if last == LAST_POSITION:
         oldest = found.object.first_position
         first, last = oldest, oldest + limit - 1
+    elif first > found.object.first_position:
+        raise Invalid(f"the oldest value is {found.object.first_position}: expected a range that starts with it")
     call.cloud.dequeue(found, first, last)
     call.response.status = falcon.HTTP_204

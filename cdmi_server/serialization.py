@@ -133,6 +133,8 @@ def _make(call: Call, stack: ExitStack, address: Address | None, fields: dict[st
     metadata = new_metadata(call.site, fields.get("metadata", {}))
     identity = _identity(call, fields.get("objectID"))
     if kind is ObjectKind.DATAOBJECT:
+        if "value" not in fields:
+            raise Invalid("a serialized data object has no value")
         encoding = bodies.encoding_of(call, fields) or Encoding.UTF_8
         mimetype = bodies.mimetype_of(fields) or "text/plain"
         received = stack.enter_context(call.cloud.receive_value())

@@ -28,7 +28,7 @@ def client(database: Database, sql: Connection, tmp_path: Path) -> Client:
     client.send("PUT", f"{ROOT}box/", CONTAINER, {})
     client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "abc", "metadata": {"a": "1"}})
     client.send("PUT", f"{ROOT}box/q", QUEUE, {})
-    client.send("POST", f"{ROOT}box/q", QUEUE, {"value": "first"})
+    client.send("POST", f"{ROOT}box/q", QUEUE, {"value": ["first"]})
     return client
 
 
@@ -87,7 +87,9 @@ def by_id(client: Client) -> str:
 
 
 def serialized(kind: str) -> str:
-    return base64.b64encode(json.dumps({"objectType": kind, "metadata": {}}).encode()).decode()
+    return base64.b64encode(
+        json.dumps({"objectType": kind, "metadata": {}, **({"value": "v"} if kind == DATAOBJECT else {})}).encode()
+    ).decode()
 
 
 def limited(metadata: dict[str, str]) -> Done:
@@ -178,7 +180,7 @@ CLAIMS: dict[str, dict[str, Done]] = {
     "queue": {
         "cdmi_read_value": shows("q", QUEUE, "value", ["first"]),
         "cdmi_read_metadata": shows("q", QUEUE, "metadata=cdmi_owner", {"cdmi_owner": "tester"}),
-        "cdmi_modify_value": lambda c: c.send("POST", f"{ROOT}box/q", QUEUE, {"value": "x"}).status_code == 204,
+        "cdmi_modify_value": lambda c: c.send("POST", f"{ROOT}box/q", QUEUE, {"value": ["x"]}).status_code == 204,
         "cdmi_modify_metadata": patch("q", QUEUE, {"metadata": {}}),
         "cdmi_delete_queue": delete("q", QUEUE),
         "cdmi_copy_queue": put("box/n", QUEUE, {"copy": "/box/q"}),

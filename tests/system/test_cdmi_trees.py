@@ -122,10 +122,10 @@ def test_a_queue_gives_its_values_in_order(client: Client) -> None:
     assert (made.status_code, made.json["queueValues"]) == (201, "")
     assert client.send("GET", "/cdmi/q", QUEUE).json["value"] == []
 
-    assert client.send("POST", "/cdmi/q", QUEUE, {"value": "first", "mimetype": "Text/X"}).status_code == 204
+    assert client.send("POST", "/cdmi/q", QUEUE, {"value": ["first"], "mimetype": ["Text/X"]}).status_code == 204
     several = {"value": ["second", "3rd"], "mimetype": ["a/b", "c/d"], "valuetransferencoding": ["utf-8", "utf-8"]}
     assert client.send("POST", "/cdmi/q", QUEUE, several).status_code == 204
-    client.send("POST", "/cdmi/q", QUEUE, {"value": "AAE=", "valuetransferencoding": "base64"})
+    client.send("POST", "/cdmi/q", QUEUE, {"value": ["AAE="], "valuetransferencoding": ["base64"]})
 
     read = client.send("GET", "/cdmi/q", QUEUE).json
     assert (read["queueValues"], read["value"], read["mimetype"]) == ("0-3", ["first"], ["text/x"])
@@ -133,18 +133,19 @@ def test_a_queue_gives_its_values_in_order(client: Client) -> None:
     assert client.send("GET", "/cdmi/2.0.0/q?value&values=2", QUEUE).json["value"] == ["first", "second"]
     assert client.send("DELETE", "/cdmi/q?value", QUEUE).status_code == 204
     assert client.send("GET", "/cdmi/q?queueValues;value", QUEUE).json == {"queueValues": "1-3", "value": ["second"]}
+    assert client.send("DELETE", "/cdmi/q?values:2-3", QUEUE).status_code == 400
     assert client.send("DELETE", "/cdmi/q?values:1-2", QUEUE).status_code == 204
     rest = client.send("GET", "/cdmi/q", QUEUE).json
     assert (rest["value"], rest["valuetransferencoding"], rest["valuerange"]) == (["AAE="], ["base64"], ["0-1"])
     client.send("DELETE", "/cdmi/q?value", QUEUE)
     assert client.send("GET", "/cdmi/q?queueValues", QUEUE).json == {"queueValues": ""}
-    client.send("POST", "/cdmi/q", QUEUE, {"value": "later"})
+    client.send("POST", "/cdmi/q", QUEUE, {"value": ["later"]})
     assert client.send("GET", "/cdmi/q?queueValues", QUEUE).json == {"queueValues": "4-4"}
 
 
 def test_queues_are_copied_moved_and_deleted_with_their_values(client: Client) -> None:
     client.send("PUT", "/cdmi/box/q", QUEUE, {})
-    client.send("POST", "/cdmi/box/q", QUEUE, {"value": "x"})
+    client.send("POST", "/cdmi/box/q", QUEUE, {"value": ["x"]})
     assert client.send("PUT", "/cdmi/copy/", CONTAINER, {"copy": "/box/"}).status_code == 201
     assert client.send("PUT", "/cdmi/q2", QUEUE, {"copy": "/box/q"}).json["queueValues"] == "0-0"
     assert client.send("GET", "/cdmi/copy/q", QUEUE).json["value"] == ["x"]
@@ -156,7 +157,14 @@ def test_queues_are_copied_moved_and_deleted_with_their_values(client: Client) -
 
 def test_a_queue_refuses_what_is_no_value(client: Client) -> None:
     client.send("PUT", "/cdmi/q", QUEUE, {})
-    for body in ({}, {"value": 5}, {"value": []}, {"value": ["a"], "mimetype": "x/y"}, {"value": "x" * (2**20 + 1)}):
+    for body in (
+        {},
+        {"value": 5},
+        {"value": []},
+        {"value": ["a"], "mimetype": "x/y"},
+        {"value": ["x" * (2**20 + 1)]},
+        {"value": "a"},
+    ):
         assert client.send("POST", "/cdmi/q", QUEUE, body).status_code == 400
     assert client.plain("GET", "/cdmi/q").status_code == 400
     assert client.send("GET", "/cdmi/q", DATAOBJECT).status_code == 406
