@@ -60,7 +60,7 @@ test-system: venv image ## PostgreSQL, libvirt, bridges, nftables, in namespaces
 	  --tx "$(WORKERS)*popen//python=deploy/isolated $(PYTHON)"
 
 lab: venv install ## LIO, in a lab machine: a Debian kernel booted on this machine's own files (root)
-	$(AS_ROOT) $(PYTHON) deploy/lab/run env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PYTHON) -m pytest \
+	$(AS_ROOT) $(PYTHON) deploy/lab/run --seconds 1200 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PYTHON) -m pytest \
 	  -p pytest_timeout -p no:cacheprovider --confcutdir=tests/lab tests/lab
 
 bench: venv image ## ratios against named yardsticks; writes bench.json (root)

@@ -161,7 +161,7 @@ INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type)
 VALUES (%(name)s, %(cores)s, %(memory_mib)s, %(disk_bytes)s, %(domain_type)s)
 ON CONFLICT (name) DO UPDATE
 SET cores = excluded.cores, memory_mib = excluded.memory_mib, disk_bytes = excluded.disk_bytes,
-    domain_type = excluded.domain_type, started_at = now(), heartbeat_at = now()
+    domain_type = excluded.domain_type, pool = 'file', portal = NULL, started_at = now(), heartbeat_at = now()
 
 -- name: heartbeat
 UPDATE host SET heartbeat_at = now() WHERE name = %(name)s

@@ -42,7 +42,7 @@ WHERE d.host = %(host)s AND d.pool = 'iscsi'
 INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal)
 VALUES (%(name)s, 0, 0, %(disk_bytes)s, 'none', 'iscsi', %(portal)s)
 ON CONFLICT (name) DO UPDATE
-SET disk_bytes = excluded.disk_bytes, pool = excluded.pool, portal = excluded.portal,
+SET cores = 0, memory_mib = 0, disk_bytes = excluded.disk_bytes, domain_type = excluded.domain_type, pool = excluded.pool, portal = excluded.portal,
     started_at = now(), heartbeat_at = now()
 
 -- name: forget_dead_jobs
