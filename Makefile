@@ -64,6 +64,7 @@ lab: venv install ## LIO, in a lab machine: a Debian kernel booted on this machi
 	  -p pytest_timeout -p no:cacheprovider --confcutdir=tests/lab tests/lab
 
 bench: venv image ## ratios against named yardsticks; writes bench.json (root)
+	@bench/nginx .cache/nginx
 	$(AS_ROOT) deploy/isolated $(PYTHON) -m bench
 
 conformance: venv ## SUITE=occi (or cdmi) against URL=…, as USER_PASSWORD=name:password

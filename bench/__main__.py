@@ -13,11 +13,12 @@ from rich.table import Table
 
 from bench.guests import guest_rows
 from bench.measure import BenchError, Row
+from bench.objects import object_rows
 from bench.renderings import rendering_rows
 from bench.requests import request_rows
 from bench.site import REPOSITORY, running_site
 
-PARTS = ("renderings", "requests", "guests")
+PARTS = ("renderings", "requests", "guests", "objects")
 
 
 @click.command()
@@ -50,12 +51,14 @@ def main(parts: tuple[str, ...], rounds: int, machines: int, image: Path, output
 def _rows(parts: tuple[str, ...], rounds: int, machines: int, image: Path) -> Iterator[Row]:
     if "renderings" in parts:
         yield from rendering_rows(rounds)
-    if "requests" in parts or "guests" in parts:
+    if set(parts) & {"requests", "guests", "objects"}:
         with running_site(image) as site:
             if "requests" in parts:
                 yield from request_rows(site, rounds)
             if "guests" in parts:
                 yield from guest_rows(site, rounds, machines)
+            if "objects" in parts:
+                yield from object_rows(site, rounds)
 
 
 def _print(rows: list[Row]) -> None:

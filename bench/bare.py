@@ -40,6 +40,13 @@ INSERT_INTERFACE = (
     " gateway, 'dynamic' FROM network WHERE shared"
 )
 
+SMALL = "SELECT id, mimetype, metadata, value FROM stored_object WHERE id = %s"
+INSERT_SMALL = (
+    "INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner, mimetype, encoding, value, size_bytes)"
+    " VALUES (%s, %s, %s, %s, 'dataobject', 'admin', 'text/plain', 'utf-8', %s, %s)"
+)
+CHILDREN = "SELECT name, kind FROM stored_object WHERE parent_id = %s ORDER BY name LIMIT %s OFFSET %s"
+
 
 class One:
     """One SELECT by primary key, and bytes that are known."""
@@ -110,6 +117,42 @@ class Create:
         response.data = f"X-OCCI-Location: {self._origin}/compute/{machine_id}".encode()
 
 
+class Small:
+    """A value out of and into a row."""
+
+    def __init__(self, database: Database, kept: UUID, parent: UUID, project_id: UUID) -> None:
+        self._database, self._kept, self._parent, self._project_id = database, kept, parent, project_id
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        with self._database.connection() as connection:
+            row = connection.execute(SMALL, [self._kept]).fetchone()
+        if row is None:
+            raise falcon.HTTPNotFound
+        response.content_type = row[1]
+        response.data = row[3]
+
+    def on_put(self, request: falcon.Request, response: falcon.Response, name: str) -> None:
+        value = request.bounded_stream.read()
+        with self._database.connection() as connection:
+            connection.execute(INSERT_SMALL, [uuid4(), self._project_id, self._parent, name, value, len(value)])
+        response.status = falcon.HTTP_201
+
+
+class Children:
+    """One SELECT and a join of strings."""
+
+    def __init__(self, database: Database, parent: UUID) -> None:
+        self._database, self._parent = database, parent
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        first = request.get_param_as_int("first", required=True)
+        number = request.get_param_as_int("number", required=True)
+        with self._database.connection() as connection:
+            rows = connection.execute(CHILDREN, [self._parent, number, first]).fetchall()
+        response.content_type = "application/cdmi-container"
+        response.data = f'{{"children":[{",".join([json.dumps(row[0]) for row in rows])}]}}'.encode()
+
+
 class Bare(Gateway):
     """The gateway's gunicorn settings around another application."""
 
@@ -118,9 +161,13 @@ class Bare(Gateway):
         super().__init__(settings)
 
     def load(self) -> falcon.App[Any, Any]:
+        application: falcon.App[Any, Any] = falcon.App()
+        (self._add_objects if "objects" in self._answers else self._add_machines)(application)
+        return application
+
+    def _add_machines(self, application: falcon.App[Any, Any]) -> None:
         database, answers = self._database, self._answers
         start = f"{answers['origin']}/compute/"
-        application: falcon.App[Any, Any] = falcon.App()
         application.add_route("/text/{identity}", One(database, "text/plain", answers["text"]))
         application.add_route("/json/{identity}", One(database, "application/occi+json", answers["json"]))
         application.add_route("/uris", Locations(database, "text/uri-list", start, "\n"))
@@ -129,7 +176,13 @@ class Bare(Gateway):
         application.add_route(
             "/create", Create(database, answers["origin"], UUID(answers["project_id"]), answers["host"])
         )
-        return application
+
+    def _add_objects(self, application: falcon.App[Any, Any]) -> None:
+        database, ids = self._database, {name: UUID(text) for name, text in self._answers["objects"].items()}
+        small = Small(database, ids["read"], ids["bench-small"], ids["project"])
+        application.add_route("/small", small)
+        application.add_route("/small/{name}", small)
+        application.add_route("/children", Children(database, ids["bench-many"]))
 
 
 if __name__ == "__main__":

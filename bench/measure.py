@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 REQUESTS_PER_SECOND = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
 REFUSED = re.compile(r"^\s*Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)$", re.MULTILINE)
@@ -60,9 +61,13 @@ def median_ms(do: Callable[[], object], times: int) -> float:
     return statistics.median(durations) * 1000
 
 
-def requests_per_second(url: str, fields: Mapping[str, str], *, connections: int, seconds: int) -> float:
-    """What wrk measures; an answer that isn't a success is an error."""
+def requests_per_second(
+    url: str, fields: Mapping[str, str], *, connections: int, seconds: int, script: Path | None = None
+) -> float:
+    """What wrk measures, with a Lua script's requests if there is one; an answer that isn't a success is an error."""
     given = [part for name, value in fields.items() for part in ("-H", f"{name}: {value}")]
+    if script is not None:
+        given += ["-s", str(script)]
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *given, url]
     printed = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True).stdout
     found, refused = REQUESTS_PER_SECOND.search(printed), REFUSED.search(printed)

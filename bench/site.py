@@ -75,7 +75,7 @@ def running_site(image: Path) -> Iterator[Site]:
     """The gateway, stopped and removed at the end with everything that it made."""
     folder = Path(tempfile.mkdtemp(prefix="altostratus-bench-"))
     folder.chmod(0o755)
-    listen = f"127.0.0.1:{_free_port()}"
+    listen = f"127.0.0.1:{free_port()}"
     own = {
         "ALTOSTRATUS_STATE": str(folder / "state"),
         "ALTOSTRATUS_LISTEN": listen,
@@ -87,7 +87,7 @@ def running_site(image: Path) -> Iterator[Site]:
     site = Site(folder / "state", listen, {**os.environ, **own})
     command = [sys.executable, "-m", "altostratus", "run", "--default-image", str(image)]
     try:
-        with _running(command, site.environment, folder / "gateway.log", lambda: _is_greeted(folder / "gateway.log")):
+        with running(command, site.environment, folder / "gateway.log", lambda: _is_greeted(folder / "gateway.log")):
             try:
                 yield site
             finally:
@@ -99,8 +99,8 @@ def running_site(image: Path) -> Iterator[Site]:
 @contextmanager
 def running_bare(site: Site, answers: Path) -> Iterator[str]:
     """The address of the bare server, which uses the site's database and gives the answers in a file."""
-    listen = f"127.0.0.1:{_free_port()}"
-    metrics = answers.with_name("bare-metrics")
+    listen = f"127.0.0.1:{free_port()}"
+    metrics = answers.with_suffix(".metrics")
     metrics.mkdir()
     environment = {
         **site.environment,
@@ -109,14 +109,15 @@ def running_bare(site: Site, answers: Path) -> Iterator[str]:
         "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))),
     }
     command = [sys.executable, "-m", "bench.bare", str(answers)]
-    with _running(command, environment, answers.with_name("bare.log"), lambda: _listens(listen)):
+    with running(command, environment, answers.with_suffix(".log"), lambda: listens(listen)):
         yield listen
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], environment: Mapping[str, str], log: Path, is_ready: Callable[[], bool]
 ) -> Iterator[None]:
+    """A program from when it is ready until the end of the block."""
     with log.open("ab") as output:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -135,7 +136,7 @@ def _is_greeted(log: Path) -> bool:
     return b"The gateway answers at" in log.read_bytes()
 
 
-def _listens(listen: str) -> bool:
+def listens(listen: str) -> bool:
     host, _, port = listen.rpartition(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
@@ -152,7 +153,7 @@ def _remove_machines(site: Site) -> None:
             time.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
