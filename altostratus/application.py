@@ -37,4 +37,8 @@ def create_application(settings: Settings, database: Database) -> Application:
 
 
 def site_of(settings: Settings) -> Site:
-    return Site(scheme_prefix=settings.occi_scheme, sizes=tuple(settings.all_sizes.values()))
+    return Site(
+        scheme_prefix=settings.occi_scheme,
+        sizes=tuple(settings.all_sizes.values()),
+        enterprise_number=settings.cdmi_enterprise_number,
+    )

@@ -14,6 +14,7 @@ from backends.cloud import Cloud, MachineChanges
 from backends.errors import Invalid
 from backends.model import (
     Architecture,
+    Attachment,
     Image,
     Machine,
     MachineState,
@@ -230,14 +231,14 @@ KIND = Kind(
 )
 
 
-def compute_type(templates: Templates) -> EntityType[Machine]:
+def compute_type(templates: Templates, storage_link: EntityType[Attachment]) -> EntityType[Machine]:
     """The kind as a provider with these templates serves it."""
 
     def describe(machine: Machine) -> Resource:
         identity = str(machine.id)
         links = (
             *(networkinterface.describe(interface) for interface in machine.interfaces),
-            *(storagelink.describe(attachment) for attachment in machine.attachments),
+            *(storagelink.describe(storage_link, attachment) for attachment in machine.attachments),
             *console.of_machine(machine, templates),
         )
         return Resource(
@@ -251,6 +252,26 @@ def compute_type(templates: Templates) -> EntityType[Machine]:
             actions=APPLICABLE[machine.state],
             links=links,
         )
+
+    def create(cloud: Cloud, wanted: Wanted) -> Machine:
+        machine = NewMachine(**wanted.fields, tag_ids=wanted.tag_ids)
+        interfaces = []
+        attachments = []
+        for link in wanted.links:
+            if link_kind(link) == names.NETWORK_INTERFACE:
+                interfaces.append(networkinterface.inline(link))
+            else:
+                attachments.append(storagelink.inline(storage_link, link))
+        return cloud.create_machine(
+            dataclasses.replace(machine, interfaces=tuple(interfaces), attachments=tuple(attachments))
+        )
+
+    def add_links(cloud: Cloud, machine_id: UUID, links: Sequence[SentLink]) -> None:
+        for link in links:
+            if link_kind(link) == names.NETWORK_INTERFACE:
+                cloud.create_interface(machine_id, networkinterface.inline(link))
+            else:
+                cloud.attach(machine_id, storagelink.inline(storage_link, link))
 
     kind: EntityType[Machine] = EntityType(
         kind=KIND,
@@ -267,28 +288,6 @@ def compute_type(templates: Templates) -> EntityType[Machine]:
         add_links=add_links,
     )
     return kind
-
-
-def create(cloud: Cloud, wanted: Wanted) -> Machine:
-    machine = NewMachine(**wanted.fields, tag_ids=wanted.tag_ids)
-    interfaces = []
-    attachments = []
-    for link in wanted.links:
-        if link_kind(link) == names.NETWORK_INTERFACE:
-            interfaces.append(networkinterface.inline(link))
-        else:
-            attachments.append(storagelink.inline(link))
-    return cloud.create_machine(
-        dataclasses.replace(machine, interfaces=tuple(interfaces), attachments=tuple(attachments))
-    )
-
-
-def add_links(cloud: Cloud, machine_id: UUID, links: Sequence[SentLink]) -> None:
-    for link in links:
-        if link_kind(link) == names.NETWORK_INTERFACE:
-            cloud.create_interface(machine_id, networkinterface.inline(link))
-        else:
-            cloud.attach(machine_id, storagelink.inline(link))
 
 
 def link_kind(link: SentLink) -> CategoryId:

@@ -50,6 +50,8 @@ class Attribute(Generic[Row]):
     """A full update that leaves it out clears it."""
     default: AttributeValue | None = None
     description: str = ""
+    field_of: Callable[[Any], str] | None = None
+    """Where values of several meanings go; without it all go to `field`."""
 
     def definition(self) -> AttributeDefinition:
         return AttributeDefinition(
@@ -261,8 +263,15 @@ def _is_present(attribute: Attribute[Any], row: object, sent: AttributeValue) ->
         return False
 
 
+def field_for(attribute: Attribute[Any], value: object) -> str:
+    """The door's field that this value of the attribute is about."""
+    if attribute.field is None:
+        raise AssertionError(f"{attribute.name} has no field")
+    return attribute.field_of(value) if attribute.field_of else attribute.field
+
+
 def _put(fields: dict[str, Any], attribute: Attribute[Any], value: object) -> None:
-    field_name = attribute.field or ""
+    field_name = field_for(attribute, value)
     if field_name in fields and fields[field_name] != value:
         raise Invalid(f"{attribute.name} says another value than an attribute of the same meaning beside it.")
     fields[field_name] = value

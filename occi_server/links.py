@@ -26,14 +26,14 @@ SOURCE: Attribute[Any] = Attribute(
 )
 
 
-def target(collection: str, what: str, field: str) -> Attribute[Any]:
+def target(collection: str, what: str, field: str, *, required: bool = True) -> Attribute[Any]:
     return Attribute(
         "occi.core.target",
         values.place(collection, what),
         lambda row: f"{collection}{getattr(row, field)}",
         field,
         mutable=False,
-        required=True,
+        required=required,
         at_creation=True,
     )
 

@@ -21,7 +21,7 @@ from occi_server.network import NETWORK
 from occi_server.networkinterface import NETWORK_INTERFACE
 from occi_server.site import Site
 from occi_server.storage import storage_type
-from occi_server.storagelink import STORAGE_LINK
+from occi_server.storagelink import storage_link_type
 from occi_server.templates import Templates, templates_of
 from renderers.occi.representation import (
     AttributeDefinition,
@@ -70,12 +70,13 @@ class Model:
 
 def model_of(site: Site) -> Model:
     templates = templates_of(site)
+    storage_link = storage_link_type(site.enterprise_number)
     types: tuple[EntityType[Any], ...] = (
-        compute_type(templates),
+        compute_type(templates, storage_link),
         NETWORK,
         storage_type(templates),
         NETWORK_INTERFACE,
-        STORAGE_LINK,
+        storage_link,
     )
     mixins = {mixin.mixin.id: mixin for kind in types for mixin in kind.mixins}
     console_kind = Kind(

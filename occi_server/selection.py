@@ -19,7 +19,7 @@ from backends.cloud import Cloud
 from backends.errors import Invalid
 from backends.model import EVERYTHING, NO_FILTER, Filter, Page
 from occi_server import names
-from occi_server.entities import Attribute, EntityType
+from occi_server.entities import EntityType, field_for
 from occi_server.model import Model, Named, named_in, split_identifier
 from occi_server.requests import read_filter
 from occi_server.site import Site
@@ -148,7 +148,8 @@ def _narrow(kind: EntityType[Any], named: Named, attributes: Sequence[tuple[str,
         attribute = kind.by_name.get(name)
         if attribute is None or attribute.read is None:
             return None
-        wanted.append((_field(attribute), attribute.take(sent)))
+        value = attribute.take(sent)
+        wanted.append((field_for(attribute, value), value))
     equals: dict[str, object] = {}
     for field, value in wanted:
         if equals.setdefault(field, value) != value:
@@ -156,12 +157,6 @@ def _narrow(kind: EntityType[Any], named: Named, attributes: Sequence[tuple[str,
     identity = equals.pop("id", None)
     ids = (identity,) if isinstance(identity, UUID) else None
     return Selected(kind, Filter(equals, tuple(tag.id for tag in named.tags), ids), tuple(holds))
-
-
-def _field(attribute: Attribute[Any]) -> str:
-    if attribute.field is None:
-        raise AssertionError(f"{attribute.name} is shown but comes from no field")
-    return attribute.field
 
 
 def _sent_category(identifier: str) -> SentCategory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.model import Size
+from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Site:
     attribute_prefix: str = "local.altostratus"
     """Attributes of the provider's own start so; never with `occi.`."""
     sizes: tuple[Size, ...] = ()
+    enterprise_number: int = DOCUMENTATION_ENTERPRISE
+    """In the CDMI object IDs of disks."""
     page_size: int = 100
     """Entries of a page when `?page=` comes without `&number=`."""
     page_size_max: int = 10_000

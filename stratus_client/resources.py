@@ -257,9 +257,15 @@ def _attachment(link: SentLink, origin: str) -> Attachment:
     return Attachment(
         id=_link_id(link),
         disk=link.target.removeprefix(origin),
-        device=_text(link, "occi.storagelink.deviceid"),
+        device=_device(link),
         state=_text(link, "occi.storagelink.state"),
     )
+
+
+def _device(link: SentLink) -> str | None:
+    """The guest's device: servers that know CDMI show the disk's object ID as deviceid, others the device."""
+    shown = [_text(link, f"occi.storagelink.{name}") or "" for name in ("deviceid", "mountpoint")]
+    return next((value for value in shown if value.startswith("/dev/")), None)
 
 
 def _link_id(link: SentLink) -> str:

@@ -76,7 +76,7 @@ def detach(guest: Guest, link: str, disk: str) -> None:
 def test_an_inline_link_is_a_disk_from_the_first_boot(user: User, cold_disk: str, guests: tuple[Guest, Guest]) -> None:
     (link,) = user.links_of(guests[0].path, "storagelink")
     assert link["target"]["location"] == cold_disk
-    assert link["attributes"]["occi.storagelink.deviceid"] == "/dev/vdc"
+    assert link["attributes"]["occi.storagelink.mountpoint"] == "/dev/vdc"
     device = guests[0].device(user.link_paths(guests[0].path, "storagelink")[0])
     write(guests[0], device, "cold")
     assert read(guests[0], device) == "cold"

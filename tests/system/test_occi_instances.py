@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from occi_client import (
@@ -25,7 +25,10 @@ from occi_client import (
 )
 
 from backends.cloud import Cloud
+from backends.model import NewDisk
 from backends.store.database import Connection
+from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
+from tests.conftest import GIB
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_inline_links_become_interfaces_and_attachments(client: Client) -> None:
     assert shown["networkinterface"]["target"]["location"] == network
     assert shown["networkinterface"]["attributes"]["occi.networkinterface.address"] == "10.9.0.7"
     assert shown["storagelink"]["target"]["location"] == disk
-    assert shown["storagelink"]["attributes"]["occi.storagelink.deviceid"] == "/dev/vdc"
+    assert shown["storagelink"]["attributes"]["occi.storagelink.mountpoint"] == "/dev/vdc"
 
 
 def test_nothing_is_made_when_an_inline_link_is_wrong(client: Client) -> None:
@@ -105,6 +108,49 @@ def test_a_link_made_by_itself_shows_in_its_compute_and_goes_when_deleted(client
     assert f'self="{link}"' in client.text(compute)
     assert f'occi.core.target="{disk}"' in client.text(link)
     assert client.send("DELETE", link).status_code == 200
+
+
+def test_a_storagelink_takes_and_shows_the_object_id_of_its_disk(client: Client, other_cloud: Cloud) -> None:
+    compute = client.make("/compute/", COMPUTE)
+    disk, another = (client.make("/storage/", STORAGE, attributes="occi.storage.size=1") for _ in range(2))
+    source = f'occi.core.source="{compute}"'
+
+    link = client.make(
+        "/storagelink/", STORAGE_LINK, attributes=f'{source}, occi.storagelink.deviceid="{object_id(disk)}"'
+    )
+    shown = client.document(link)
+    assert shown["target"]["location"] == disk
+    assert shown["attributes"]["occi.storagelink.deviceid"] == object_id(disk)
+    assert shown["attributes"]["occi.storagelink.mountpoint"] == "/dev/vda"
+    for sought, found in (
+        (f'occi.storagelink.deviceid="{object_id(disk)}"', link),
+        (f'occi.storagelink.deviceid="{object_id(another)}"', ""),
+        ('occi.storagelink.mountpoint="/dev/vda"', link),
+        ('occi.storagelink.mountpoint="/dev/vdb"', ""),
+    ):
+        assert (link in client.send("GET", "/storagelink/", attributes=sought).text) is bool(found)
+
+    assert client.send("POST", link, attributes='occi.storagelink.mountpoint="/dev/vdd"').status_code == 200
+    assert client.document(link)["attributes"]["occi.storagelink.mountpoint"] == "/dev/vdd"
+    assert (
+        client.send(
+            "PUT", link, body=json.dumps(client.document(link)), content_type="application/occi+json"
+        ).status_code
+        == 200
+    )
+    wrong = f'occi.storagelink.deviceid="{object_id(another)}"'
+    assert client.send("POST", link, attributes=wrong).status_code == 400
+
+    contradiction = f'{source}, occi.core.target="{another}", occi.storagelink.deviceid="{object_id(disk)}"'
+    assert client.send("POST", "/storagelink/", STORAGE_LINK, attributes=contradiction).status_code == 400
+    assert client.send("POST", "/storagelink/", STORAGE_LINK, attributes=source).status_code == 400
+    theirs = f"/storage/{other_cloud.create_disk(NewDisk(GIB)).id}"
+    stolen = f'{source}, occi.storagelink.deviceid="{object_id(theirs)}"'
+    assert client.send("POST", "/storagelink/", STORAGE_LINK, attributes=stolen).status_code == 404
+
+
+def object_id(disk: str) -> str:
+    return encode(UUID(disk.removeprefix("/storage/")), DOCUMENTATION_ENTERPRISE)
 
 
 def test_a_link_needs_both_ends_and_ends_of_the_right_kind(client: Client) -> None:

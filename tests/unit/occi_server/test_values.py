@@ -10,8 +10,9 @@ import pytest
 from backends.errors import Invalid
 from occi_server import values
 from occi_server.entities import Attribute
-from occi_server.storagelink import device
+from occi_server.storagelink import device_id, mount_point
 from occi_server.values import ValueType
+from renderers.cdmi.objectid import encode
 from renderers.occi.representation import AttributeValue
 
 
@@ -32,8 +33,11 @@ class Colour(StrEnum):
         (values.encoded(10), "aGVs\nbG8=", "aGVsbG8="),
         (values.place("/compute/", "a compute"), f"/compute/{UUID(int=5)}", UUID(int=5)),
         (values.identity(), f"urn:uuid:{UUID(int=5)}", UUID(int=5)),
-        (device(), "/dev/xvdc", "vdc"),
-        (device(), "vdb", "vdb"),
+        (device_id(32473), "/dev/xvdc", "vdc"),
+        (device_id(32473), "vdb", "vdb"),
+        (device_id(32473), encode(UUID(int=5), 32473).lower(), UUID(int=5)),
+        (mount_point(), "/dev/sdb", "vdb"),
+        (mount_point(), "/srv/data", "/srv/data"),
     ],
 )
 def test_a_fitting_value_becomes_the_doors(value_type: ValueType, sent: AttributeValue, taken: object) -> None:
@@ -62,8 +66,10 @@ def test_a_fitting_value_becomes_the_doors(value_type: ValueType, sent: Attribut
         (values.encoded(2), "aGVsbG8="),
         (values.encoded(99), "né"),
         (values.place("/compute/", "a compute"), "/network/1"),
-        (device(), "/dev/vdaa"),
-        (device(), ["vdb"]),
+        (device_id(32473), "/dev/vdaa"),
+        (device_id(32473), ["vdb"]),
+        (device_id(32473), encode(UUID(int=5), 1)),
+        (mount_point(), "relative"),
     ],
 )
 def test_another_is_refused_by_the_name_of_its_attribute(value_type: ValueType, sent: AttributeValue) -> None:
