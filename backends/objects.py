@@ -16,6 +16,8 @@ COMPLETE = "Complete"
 PROCESSING = "Processing"
 SNAPSHOTS = "cdmi_snapshots"
 """The child of a container that holds its snapshots."""
+DISKS = "disks"
+"""The child of every root whose children are the project's disks."""
 RESERVED_NAMES = frozenset({"cdmi_objectid", "cdmi_domains", "cdmi_capabilities", SNAPSHOTS, "cdmi_versions"})
 NAME_MAX_BYTES = 1024
 

@@ -10,7 +10,7 @@ import falcon
 
 from backends.errors import Conflict, Invalid, NotFound
 from backends.objects import Address, Found, ObjectKind, Referred
-from cdmi_server import container, dataobject, multipart, objectid, plain, queue, relocation, serialization
+from cdmi_server import container, dataobject, disks, multipart, objectid, plain, queue, relocation, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import Capabilities
 from cdmi_server.errors import answer_error
@@ -26,7 +26,7 @@ from cdmi_server.paths import escaped, parse_place, split_root
 from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
-MODULES = (container, dataobject, multipart, objectid, queue, relocation, serialization)
+MODULES = (container, dataobject, disks, multipart, objectid, queue, relocation, serialization)
 """Each claims the capabilities that it has."""
 CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
     CONTAINER: container.create,
@@ -73,6 +73,8 @@ class Tree:
             self._capabilities.answer(call, place.address.names, place.address.start)
         elif place.is_pool:
             objectid.answer(call)
+        elif (names := disks.names_of(call)) is not None:
+            disks.answer(call, names)
         else:
             try:
                 _operate(call)

@@ -27,7 +27,7 @@ JSON_VALUES = "cdmi_valuetransferencoding_json"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A capability that a module honours, and the nodes where it shows: SYSTEM, `container`, `dataobject`, `queue`."""
+    """A capability that a module honours, and the nodes where it shows: SYSTEM, `container`, `container/disk`…"""
 
     name: str
     nodes: tuple[str, ...]
@@ -49,7 +49,7 @@ class Capabilities:
                 self.nodes[kind.value] = {}
         for claim in (*made, *_limits(site), *_of_metadata()):
             for node in claim.nodes:
-                self.nodes[node][claim.name] = claim.value
+                self.nodes.setdefault(node, {})[claim.name] = claim.value
         self.nodes = {node: found for node, found in self.nodes.items() if found}
         self._identities = {uuid5(NAMESPACE_URL, f"altostratus:{CAPABILITIES}/{node}"): node for node in self.nodes}
 
@@ -62,10 +62,10 @@ class Capabilities:
 
     def node_at(self, names: tuple[str, ...], start: UUID | None) -> str:
         first = self._identities[start] if start is not None else SYSTEM
-        path = (*((first,) if first else ()), *names)
-        if len(path) > 1 or (path and path[0] not in self.nodes):
-            raise NotFound(f"there are no capabilities {'/'.join(path)[:100]!r}")
-        return path[0] if path else SYSTEM
+        node = "/".join((*((first,) if first else ()), *names))
+        if node not in self.nodes:
+            raise NotFound(f"there are no capabilities {node[:100]!r}")
+        return node
 
     def answer(self, call: Call, names: tuple[str, ...], start: UUID | None = None) -> None:
         if call.request.method not in ("GET", "HEAD"):
@@ -97,21 +97,22 @@ class Capabilities:
     def _fields(self, call: Call, node: str) -> dict[str, object]:
         root = ROOTS[call.version]
         project_root = encode(call.cloud.caller.project_id, self._site.enterprise_number)
-        children = [] if node else [f"{name}/" for name in self.nodes if name]
+        above, _, name = node.rpartition("/")
+        children = [f"{one.rpartition('/')[2]}/" for one in self.nodes if one and one.rpartition("/")[0] == node]
         return {
             "objectType": CAPABILITY,
             "objectID": self.identity(node),
-            "objectName": f"{node}/" if node else f"{CAPABILITIES}/",
-            "parentURI": f"{root}{CAPABILITIES}/" if node else root,
-            "parentID": self.identity(SYSTEM) if node else project_root,
+            "objectName": f"{name or CAPABILITIES}/",
+            "parentURI": f"{root}{CAPABILITIES}/{above}{'/' if above else ''}" if node else root,
+            "parentID": self.identity(above) if node else project_root,
             "capabilities": self._shown(call.version, node),
             "childrenrange": ranges.whole(len(children)),
             "children": children,
         }
 
 
-def uri_of_capabilities(version: Version, kind: ObjectKind) -> str:
-    return f"{ROOTS[version]}{CAPABILITIES}/{kind}/"
+def uri_of_capabilities(version: Version, node: str) -> str:
+    return f"{ROOTS[version]}{CAPABILITIES}/{node}/"
 
 
 def _limits(site: Site) -> tuple[Claim, ...]:

@@ -164,16 +164,29 @@ class DiskDoor(ImageDoor):
         return self._copy_disk(disk_id, "backup")
 
     def _copy_disk(self, disk_id: UUID, action: str) -> Disk:
+        with self._change():
+            disk = self._one(DISKS, disk_id)
+            title = f"{action.capitalize()} of {disk.title or disk.id}"
+            return self._copied(disk_id, action, NewDisk(title=title[:1024], summary=f"{action} of storage {disk.id}"))
+
+    def clone_disk(self, disk_id: UUID, new: NewDisk) -> Disk:
+        """As `snapshot_disk`, for a copy of one's own choosing: as large as this one, or larger."""
+        check_text("the title", new.title)
+        check_text("the summary", new.summary, 8192)
+        return self._copied(disk_id, "snapshot", new)
+
+    def _copied(self, disk_id: UUID, action: str, new: NewDisk) -> Disk:
         with self._change() as connection:
             disk = self._applicable(disk_id, action)
             if disk.host is None:
                 raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
             if disk.pool is Pool.ISCSI:
                 raise Conflict(f"the storage {disk_id} is served by iSCSI, of which no {action} can be made yet")
+            size_bytes = new.size_bytes or disk.size_bytes
+            if size_bytes < disk.size_bytes:
+                raise Invalid(f"the size is {size_bytes} bytes; a copy of the storage needs {disk.size_bytes}")
             self._update(connection, "disk", disk_id, {"state": action})
-            title = f"{action.capitalize()} of {disk.title or disk.id}"
-            copy = NewDisk(title=title[:1024], summary=f"{action} of storage {disk.id}")
-            return self._new_disk(connection, copy, disk.size_bytes, source=disk)
+            return self._new_disk(connection, new, size_bytes, source=disk)
 
     def _disk_action(self, disk_id: UUID, action: str) -> Disk:
         with self._change() as connection:

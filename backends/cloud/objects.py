@@ -23,6 +23,7 @@ from backends.acl import AceMask
 from backends.cloud.door import Door
 from backends.errors import CloudError, Conflict, Invalid, NotAllowed, NotFound
 from backends.objects import (
+    DISKS,
     NAME_MAX_BYTES,
     RESERVED_NAMES,
     SNAPSHOTS,
@@ -272,6 +273,8 @@ class ObjectDoor(Door):
         """The object, and whatever below it has rules of its own."""
         if found.object.id == self._caller.project_id:
             raise Invalid("the root container can't be deleted")
+        if found.names == (DISKS,):
+            raise Invalid(f"{DISKS} can't be deleted or moved: every project's root has it")
         if found.object.name == SNAPSHOTS:
             raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
         if found.names is not None and SNAPSHOTS in found.names[:-2]:

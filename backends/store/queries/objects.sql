@@ -1,8 +1,12 @@
 -- Stored objects. A way is an object with everything above it, the root first.
 
 -- name: ensure_root
-INSERT INTO stored_object (id, project_id, kind, owner) VALUES (%(project)s, %(project)s, 'container', '')
-ON CONFLICT DO NOTHING
+WITH root AS (
+    INSERT INTO stored_object (id, project_id, kind, owner) VALUES (%(project)s, %(project)s, 'container', '')
+    ON CONFLICT DO NOTHING RETURNING id
+)
+INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner)
+SELECT gen_random_uuid(), id, id, 'disks', 'container', '' FROM root
 
 -- name: way
 WITH RECURSIVE up (id, parent_id, depth) AS (

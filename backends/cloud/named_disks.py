@@ -1,0 +1,95 @@
+"""The door to disks by their names: as CDMI sees them, children of the container `disks` of their project.
+
+They are the same rows as everywhere: nothing of a disk is kept twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from backends.cloud.disks import DiskDoor
+from backends.cloud.objects import check_name
+from backends.errors import Conflict, Invalid, NotFound
+from backends.model import DiskState, NewDisk
+from backends.objects import ObjectKind
+from backends.store.database import query
+
+UUID_LIKE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDisk:
+    id: UUID
+    name: str
+    """Chosen at its creation by CDMI; else its UUID."""
+    size_bytes: int
+    state: DiskState
+    state_message: str
+    is_made: bool
+    """Whether it has ever been what it should be."""
+    metadata: Mapping[str, Any]
+    """The user's own."""
+    created_at: datetime
+
+
+class NamedDiskDoor(DiskDoor):
+    """Names are unique in a project; a cloud admin's are those of the own project."""
+
+    def disk_names(self, offset: int = 0, limit: int | None = None) -> Sequence[str]:
+        parameters = {"project": self._caller.project_id, "offset": offset, "limit": limit}
+        with self._read() as connection:
+            return [row[0] for row in connection.execute(query("disks.names"), parameters).fetchall()]
+
+    def disk_way(self, identity: UUID) -> tuple[str, ...] | None:
+        """The names below the project's root of a disk, or of the container of disks; None for anything else."""
+        parameters = {"project": self._caller.project_id, "id": identity}
+        with self._read() as connection:
+            row = connection.execute(query("disks.way"), parameters).fetchone()
+        return None if row is None else tuple(row[0])
+
+    def named_disk(self, name: str) -> NamedDisk:
+        parameters = {"project": self._caller.project_id, "name": name}
+        with self._read() as connection:
+            row = connection.execute(query("disks.named"), parameters).fetchone()
+        if row is None:
+            raise NotFound(f"there is no disk {name[:300]!r}")
+        return NamedDisk(row[0], row[1], row[2], DiskState(row[3]), *row[4:])
+
+    def create_named_disk(
+        self, name: str, size_bytes: int | None, metadata: Mapping[str, Any], source: NamedDisk | None = None
+    ) -> NamedDisk:
+        """Blank, or a full copy of `source`, whose size is the least and the default. `Conflict`: the name is taken."""
+        check_name(name, ObjectKind.CONTAINER)
+        if UUID_LIKE.fullmatch(name):
+            raise Invalid(f"the name is {name}: UUIDs are the names of disks that were given none")
+        new = NewDisk(size_bytes or 0, title=name)
+        with self._change() as connection:
+            disk = self.create_disk(new) if source is None else self.clone_disk(source.id, new)
+            try:
+                with connection.transaction():
+                    parameters = {"id": disk.id, "name": name, "metadata": Jsonb(dict(metadata))}
+                    connection.execute(query("disks.set_name"), parameters)
+            except psycopg.errors.UniqueViolation:
+                raise Conflict(f"there is a disk called {name!r} already") from None
+            return self.named_disk(name)
+
+    def change_named_disk(
+        self, disk: NamedDisk, size_bytes: int | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """None: as it was. It only grows (`Invalid`)."""
+        with self._change() as connection:
+            if size_bytes is not None and size_bytes < disk.size_bytes:
+                raise Invalid(f"cdmi_assignedsize is {size_bytes}: a disk of {disk.size_bytes} bytes can only grow")
+            if size_bytes is not None and size_bytes > disk.size_bytes:
+                self.resize_disk(disk.id, size_bytes)
+            if metadata is not None:
+                parameters = {"id": disk.id, "metadata": Jsonb(dict(metadata))}
+                connection.execute(query("disks.set_metadata"), parameters)

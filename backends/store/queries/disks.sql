@@ -1,0 +1,23 @@
+-- Disks as children of the container `disks`.
+
+-- name: names
+SELECT d.shown_name FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting
+ORDER BY d.shown_name LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: named
+SELECT d.id, d.shown_name, d.size_bytes, d.state, d.state_message, d.observed_generation > 0, d.metadata, d.created_at
+FROM disk d WHERE d.project_id = %(project)s AND d.shown_name = %(name)s AND NOT d.deleting
+
+-- name: way
+-- The names below the root by which an ID leads to a disk, or to the container of all.
+SELECT ARRAY['disks', d.shown_name] FROM disk d
+WHERE d.id = %(id)s AND d.project_id = %(project)s AND NOT d.deleting
+UNION ALL
+SELECT ARRAY['disks'] FROM stored_object o
+WHERE o.id = %(id)s AND o.parent_id = %(project)s AND o.project_id = %(project)s AND o.name = 'disks'
+
+-- name: set_name
+UPDATE disk SET name = %(name)s, metadata = %(metadata)s WHERE id = %(id)s
+
+-- name: set_metadata
+UPDATE disk SET metadata = %(metadata)s WHERE id = %(id)s

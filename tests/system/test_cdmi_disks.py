@@ -1,0 +1,225 @@
+"""Disks as CDMI's containers and OCCI's storages, through HTTP, over a real PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT
+from cdmi_client import Client as CdmiClient
+from occi_client import COMPUTE, STORAGE, STORAGE_LINK, action
+from occi_client import Client as OcciClient
+
+from backends.cloud import Cloud
+from backends.store.database import Connection, Database
+from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
+from tests.conftest import GIB
+
+
+@pytest.fixture
+def occi(cloud: Cloud) -> OcciClient:
+    return OcciClient(cloud)
+
+
+@pytest.fixture
+def cdmi(database: Database, cloud: Cloud, tmp_path: Path) -> CdmiClient:
+    """The same user."""
+    return CdmiClient(database, cloud.caller, tmp_path)
+
+
+def settle(sql: Connection) -> None:
+    """Takes all disks to be as wanted, as the agent would report."""
+    sql.execute("UPDATE disk SET state = wanted, observed_generation = generation, source_disk_id = NULL")
+
+
+def make(cdmi: CdmiClient, name: str, size_bytes: int = GIB, root: str = "/cdmi/", **fields: object) -> str:
+    """Its object ID."""
+    body = {"metadata": {"cdmi_assignedsize": str(size_bytes), "colour": "red"}, **fields}
+    made = cdmi.send("PUT", f"{root}disks/{name}/", CONTAINER, body)
+    assert made.status_code == 202, made.text
+    assert made.headers["Location"].endswith(f"{root}disks/{name}/")
+    return str(made.json["objectID"])
+
+
+def storage_of(object_id: str) -> str:
+    return f"/storage/{UUID(hex=object_id[16:])}"
+
+
+@pytest.mark.parametrize("root", ["/cdmi/", "/cdmi/2.0.0/"])
+def test_a_disk_made_by_cdmi_is_a_storage(cdmi: CdmiClient, occi: OcciClient, sql: Connection, root: str) -> None:
+    object_id = make(cdmi, "data", root=root)
+    made = cdmi.send("GET", f"{root}disks/data/", CONTAINER)
+    assert (made.status_code, made.json["completionStatus"], made.json["percentComplete"]) == (202, "Processing", "0")
+    assert "children" not in made.json
+    settle(sql)
+
+    read = cdmi.send("GET", f"{root}disks/data/", CONTAINER)
+    assert (read.status_code, read.json["completionStatus"], read.json["percentComplete"]) == (200, "Complete", "100")
+    assert read.json["metadata"]["cdmi_assignedsize"] == str(GIB)
+    assert read.json["metadata"]["colour"] == "red"
+    assert (read.json["objectName"], read.json["parentURI"]) == ("data/", f"{root}disks/")
+    all_of_them = cdmi.send("GET", f"{root}disks/", CONTAINER).json
+    assert (all_of_them["children"], all_of_them["objectID"]) == (["data/"], read.json["parentID"])
+    assert "disks/" in cdmi.send("GET", root, CONTAINER).json["children"]
+
+    storage = occi.document(storage_of(object_id))
+    assert storage["attributes"]["occi.storage.size"] == 1.0  # type: ignore[index]
+    assert storage["attributes"]["occi.storage.state"] == "online"  # type: ignore[index]
+    assert storage["title"] == "data"
+
+
+def test_a_storage_made_by_occi_is_a_disk_of_cdmi(cdmi: CdmiClient, occi: OcciClient, sql: Connection) -> None:
+    path = occi.make("/storage/", STORAGE, attributes="occi.storage.size=1.0")
+    name = path.removeprefix("/storage/")
+    object_id = encode(UUID(name), DOCUMENTATION_ENTERPRISE)
+    settle(sql)
+
+    assert cdmi.send("GET", "/cdmi/disks/", CONTAINER).json["children"] == [f"{name}/"]
+    read = cdmi.send("GET", f"/cdmi/disks/{name}/", CONTAINER).json
+    assert (read["objectID"], read["metadata"]["cdmi_assignedsize"]) == (object_id, str(GIB))
+    for by_id in (f"/cdmi/cdmi_objectid/{object_id}", f"/cdmi/cdmi_objectid/{object_id}/"):
+        assert cdmi.send("GET", by_id, CONTAINER).json == read
+
+
+def test_what_one_front_end_changes_the_other_shows_at_once(
+    cdmi: CdmiClient, occi: OcciClient, sql: Connection
+) -> None:
+    storage = storage_of(make(cdmi, "data"))
+    settle(sql)
+    grown = {"metadata": {"cdmi_assignedsize": str(2 * GIB)}}
+    assert cdmi.send("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize", CONTAINER, grown).status_code == 204
+    assert occi.document(storage)["attributes"]["occi.storage.size"] == 2.0  # type: ignore[index]
+    assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["completionStatus"] == "Processing"
+    settle(sql)
+
+    resized = occi.send("POST", f"{storage}?action=resize", action("storage", "resize"), attributes="size=3.0")
+    assert resized.status_code in (200, 204), resized.text
+    read = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json
+    assert read["metadata"]["cdmi_assignedsize"] == str(3 * GIB)
+    assert read["metadata"]["colour"] == "red"
+    settle(sql)
+    sql.execute("UPDATE disk SET state = 'error', state_message = 'the pool is full'")
+    assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["completionStatus"] == "Error: the pool is full"
+    settle(sql)
+
+    assert occi.send("DELETE", storage).status_code in (200, 204)
+    assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).status_code == 404
+    storage = storage_of(make(cdmi, "data"))
+    assert cdmi.send("DELETE", "/cdmi/disks/data/", CONTAINER).status_code == 204
+    assert occi.send("GET", storage).status_code == 404
+
+
+def test_a_disk_never_shrinks_and_its_size_is_a_number(cdmi: CdmiClient, sql: Connection) -> None:
+    make(cdmi, "data")
+    settle(sql)
+    for size in (str(GIB // 2), "many", "-1", "", "1e9", True, None):
+        body = {"metadata": {"cdmi_assignedsize": size}}
+        refused = cdmi.send("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize", CONTAINER, body)
+        assert refused.status_code == (204 if size is None else 400), (size, refused.text)
+        made = cdmi.send("PUT", "/cdmi/disks/other/", CONTAINER, body)
+        assert made.status_code == (202 if size == str(GIB // 2) else 400), (size, made.text)
+    assert "can only grow" in cdmi.send(
+        "PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": {"cdmi_assignedsize": "1048576"}}
+    ).text  # fmt: skip
+    assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["metadata"]["cdmi_assignedsize"] == str(GIB)
+
+
+def test_an_attached_disk_is_not_deleted_and_the_answer_says_why(
+    cdmi: CdmiClient, occi: OcciClient, sql: Connection
+) -> None:
+    object_id = make(cdmi, "data")
+    settle(sql)
+    compute = occi.make("/compute/", COMPUTE)
+    link = f'occi.core.source="{compute}", occi.storagelink.deviceid="{object_id}"'
+    path = occi.make("/storagelink/", STORAGE_LINK, attributes=link)
+    assert occi.document(path)["attributes"]["occi.storagelink.deviceid"] == object_id  # type: ignore[index]
+
+    refused = cdmi.send("DELETE", "/cdmi/disks/data/", CONTAINER)
+    assert refused.status_code == 409
+    assert "attached to the compute" in refused.text
+
+
+def test_a_disk_is_cloned_by_copy(cdmi: CdmiClient, occi: OcciClient, sql: Connection) -> None:
+    object_id = make(cdmi, "data")
+    settle(sql)
+    for name, source in (("by-path", "/disks/data/"), ("by-id", f"/cdmi/cdmi_objectid/{object_id}/")):
+        made = cdmi.send("PUT", f"/cdmi/disks/{name}/", CONTAINER, {"copy": source})
+        assert (made.status_code, made.json["completionStatus"]) == (202, "Processing"), made.text
+        assert made.json["objectID"] != object_id
+        settle(sql)
+        assert occi.document(storage_of(made.json["objectID"]))["attributes"]["occi.storage.size"] == 1.0  # type: ignore[index]
+    small = {"copy": "/disks/data/", "metadata": {"cdmi_assignedsize": "1048576"}}
+    assert cdmi.send("PUT", "/cdmi/disks/small/", CONTAINER, small).status_code == 400
+    assert cdmi.send("PUT", "/cdmi/disks/none/", CONTAINER, {"copy": "/disks/nothing/"}).status_code == 404
+    assert cdmi.send("PUT", "/cdmi/disks/none/", CONTAINER, {"copy": "/disks/"}).status_code == 400
+    assert cdmi.send("PUT", "/cdmi/box/", CONTAINER, {"copy": "/disks/data/"}).status_code == 404
+
+
+def test_names_are_a_projects_own_and_taken_once(
+    cdmi: CdmiClient, database: Database, other_cloud: Cloud, tmp_path: Path
+) -> None:
+    other = CdmiClient(database, other_cloud.caller, tmp_path)
+    object_id = make(cdmi, "data")
+    theirs = make(other, "data")
+    for path in (f"/cdmi/cdmi_objectid/{theirs}", f"/cdmi/disks/{UUID(hex=theirs[16:])}/"):
+        for method in ("GET", "DELETE"):
+            assert cdmi.send(method, path, CONTAINER).status_code == 404
+    assert cdmi.send("PUT", "/cdmi/disks/copy/", CONTAINER, {"copy": f"/cdmi_objectid/{theirs}"}).status_code == 400
+    assert other.send("GET", "/cdmi/disks/data/", CONTAINER).json["objectID"] == theirs != object_id
+    body = {"metadata": {"cdmi_assignedsize": str(GIB)}}
+    for name in (str(uuid4()), "cdmi_disk", "a%00b", "%2e%2e", "n" * 1025):
+        assert cdmi.send("PUT", f"/cdmi/disks/{name}/", CONTAINER, body).status_code == 400, name
+
+
+def test_the_container_of_disks_is_always_there_and_holds_nothing_else(cdmi: CdmiClient) -> None:
+    empty = cdmi.send("GET", "/cdmi/disks/", CONTAINER).json
+    assert (empty["children"], empty["childrenrange"]) == ([], "")
+    assert cdmi.send("DELETE", "/cdmi/disks/", CONTAINER).status_code == 400
+    assert cdmi.send("PUT", "/cdmi/moved/", CONTAINER, {"move": "/disks/"}).status_code == 400
+    assert cdmi.send("PUT", "/cdmi/disks/object", DATAOBJECT, {"value": "x"}).status_code == 400
+    assert cdmi.send("POST", "/cdmi/disks/", DATAOBJECT, {"value": "x"}).status_code == 400
+    assert cdmi.plain("PUT", "/cdmi/disks/plain/").status_code == 400
+    assert cdmi.send("PUT", "/cdmi/disks/none/", CONTAINER, {}).status_code == 400
+    by_id = f"/cdmi/cdmi_objectid/{empty['objectID']}/"
+    assert cdmi.send("PUT", f"{by_id}object", DATAOBJECT, {"value": "x"}).status_code == 400
+    assert cdmi.send("GET", by_id, CONTAINER).json == empty
+
+    for name in "abc":
+        make(cdmi, name)
+    part = cdmi.send("GET", "/cdmi/disks/?childrenrange;children:1-5", CONTAINER).json
+    assert part == {"childrenrange": "1-2", "children": ["b/", "c/"]}
+    assert cdmi.send("GET", "/cdmi/disks", CONTAINER).status_code == 301
+    assert cdmi.send("GET", "/cdmi/disks/a", CONTAINER).status_code == 301
+    assert cdmi.plain("GET", "/cdmi/disks/").text.splitlines() == ["a/", "b/", "c/"]
+    assert 'href="./a/"' in cdmi.plain("GET", "/cdmi/disks/", Accept="text/html").text
+
+
+def test_the_capabilities_of_disks_have_nodes_of_their_own(cdmi: CdmiClient) -> None:
+    make(cdmi, "data")
+    for path, name in (("/cdmi/disks/", "disks/"), ("/cdmi/disks/data/", "disk/")):
+        uri = cdmi.send("GET", path + "?capabilitiesURI", CONTAINER).json["capabilitiesURI"]
+        node = cdmi.send("GET", uri, CAPABILITY).json
+        assert (node["objectName"], node["parentURI"]) == (name, "/cdmi/cdmi_capabilities/container/")
+        assert cdmi.send("GET", f"/cdmi/cdmi_objectid/{node['objectID']}", CAPABILITY).json == node
+    assert node["capabilities"]["cdmi_assignedsize"] == "true"
+    above = cdmi.send("GET", node["parentURI"], CAPABILITY).json
+    assert above["children"] == ["disks/", "disk/"]
+    for refused in ({"snapshot": "s"}, {"exports": {}}, {"metadata": {"cdmi_acl": []}}, {"value": "x"}):
+        assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, refused).status_code == 400, refused
+
+
+def test_metadata_of_a_disk_changes_by_item_or_as_a_whole(cdmi: CdmiClient, sql: Connection) -> None:
+    make(cdmi, "data")
+    settle(sql)
+    read_back = cdmi.send("GET", "/cdmi/disks/data/?metadata", CONTAINER).json
+    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, read_back).status_code == 204
+    assert cdmi.send("GET", "/cdmi/disks/data/?metadata", CONTAINER).json == read_back
+    body = {"metadata": {"shape": "round", "ignored": "x"}}
+    assert cdmi.send("PATCH", "/cdmi/2.0.0/disks/data/?metadata=shape", CONTAINER, body).status_code == 204
+    shown = cdmi.send("GET", "/cdmi/disks/data/?metadata:colour;metadata:shape", CONTAINER).json["metadata"]
+    assert shown == {"colour": "red", "shape": "round"}
+    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": {"only": "x"}}).status_code == 204
+    shown = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["metadata"]
+    assert {name for name in shown if not name.startswith("cdmi_")} == {"only"}
+    assert shown["cdmi_assignedsize"] == str(GIB)
