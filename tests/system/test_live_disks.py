@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
-from live import User, eventually, remove
+from live import User, eventually, make_guest, make_key, removed_at_the_end
 
 from tests.conftest import GIB, repository
 from tests.system.conftest import Gateway
@@ -23,26 +24,32 @@ def user(gateway: Gateway) -> Iterator[User]:
         yield User(http)
 
 
-@pytest.fixture
-def compute(user: User) -> Iterator[str]:
-    """A machine that runs, without anything to run."""
-    path = user.make("compute", {"occi.compute.memory": 0.0625})
-    user.wait_for(path, "active")
-    yield path
-    remove(user, path)
-
-
-def test_the_how_to_works_as_it_is_printed(gateway: Gateway, user: User, compute: str) -> None:
-    settings, *blocks = re.findall(r"^```sh\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
-    assert settings.split("=")[0] == "URL"
+def run(gateway: Gateway, blocks: list[str], **given: str) -> str:
+    """What the how-to's commands print."""
+    variables = {"URL": gateway.url, "LOGIN": ":".join(gateway.credentials), "PATH": "/usr/bin:/bin", **given}
     script = "\n".join(["set -eu", *blocks])
-    given = {"URL": gateway.url, "LOGIN": ":".join(gateway.credentials), "COMPUTE": compute, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        ["sh", "-c", script], env=given, capture_output=True, text=True, timeout=120, check=False
+        ["sh", "-c", script], env=variables, capture_output=True, text=True, timeout=120, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert 'occi.storagelink.mountpoint="/dev/vda"' in done.stdout
-    assert "\nclone/\n" in done.stdout
+    return done.stdout
+
+
+def test_the_how_to_works_as_it_is_printed(gateway: Gateway, user: User, tmp_path: Path) -> None:
+    settings, *blocks, deletion = re.findall(r"^```sh\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+    assert settings.startswith("URL=")
+    guest = make_guest(user, make_key(tmp_path))
+    with removed_at_the_end(user, guest.path):
+        guest.wait_for_boot()
+        printed = run(gateway, [*blocks, 'echo "$LINK"'], COMPUTE=guest.path)
+        assert 'occi.storagelink.mountpoint="/dev/vdb"' in printed
+        assert "\nclone/\n" in printed
+        link = printed.split()[-1]
+        eventually(
+            lambda: guest.answers(f"test $(cat /sys/block/vdb/size) = {2 * GIB // 512}"), "the disk in the guest"
+        )
+        assert user.http.delete("/cdmi/disks/data/").status_code == 409
+        run(gateway, [deletion], LINK=link)
     assert user.http.get("/cdmi/disks/data/").status_code == 404
 
     def clone() -> dict[str, object]:
