@@ -209,7 +209,10 @@ def _source(call: Call, uri: object) -> NamedDisk:
     names = (*(way or ()), *place.address.names)
     if fields or way is None or place.is_pool or len(names) != 2 or names[0] != DISKS:
         raise Invalid(f"copy is {str(uri)[:100]!r}: expected the URI of a disk")
-    return call.cloud.named_disk(names[1])
+    try:
+        return call.cloud.named_disk(names[1])
+    except NotFound as error:
+        raise Invalid(f"copy can't be read: {error.message}") from None
 
 
 def _split(metadata: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:

@@ -153,9 +153,9 @@ def test_a_disk_is_cloned_by_copy(cdmi: CdmiClient, occi: OcciClient, sql: Conne
         assert occi.document(storage_of(made.json["objectID"]))["attributes"]["occi.storage.size"] == 1.0  # type: ignore[index]
     small = {"copy": "/disks/data/", "metadata": {"cdmi_assignedsize": "1048576"}}
     assert cdmi.send("PUT", "/cdmi/disks/small/", CONTAINER, small).status_code == 400
-    assert cdmi.send("PUT", "/cdmi/disks/none/", CONTAINER, {"copy": "/disks/nothing/"}).status_code == 404
+    assert cdmi.send("PUT", "/cdmi/disks/none/", CONTAINER, {"copy": "/disks/nothing/"}).status_code == 400
     assert cdmi.send("PUT", "/cdmi/disks/none/", CONTAINER, {"copy": "/disks/"}).status_code == 400
-    assert cdmi.send("PUT", "/cdmi/box/", CONTAINER, {"copy": "/disks/data/"}).status_code == 404
+    assert cdmi.send("PUT", "/cdmi/box/", CONTAINER, {"copy": "/disks/data/"}).status_code == 400
 
 
 def test_names_are_a_projects_own_and_taken_once(
@@ -204,11 +204,28 @@ def test_the_capabilities_of_disks_have_nodes_of_their_own(cdmi: CdmiClient) -> 
         node = cdmi.send("GET", uri, CAPABILITY).json
         assert (node["objectName"], node["parentURI"]) == (name, "/cdmi/cdmi_capabilities/container/")
         assert cdmi.send("GET", f"/cdmi/cdmi_objectid/{node['objectID']}", CAPABILITY).json == node
-    assert node["capabilities"]["cdmi_assignedsize"] == "true"
     above = cdmi.send("GET", node["parentURI"], CAPABILITY).json
     assert above["children"] == ["disks/", "disk/"]
     for refused in ({"snapshot": "s"}, {"exports": {}}, {"metadata": {"cdmi_acl": []}}, {"value": "x"}):
         assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, refused).status_code == 400, refused
+
+
+def test_the_capabilities_of_disks_are_what_is_tested_here(cdmi: CdmiClient) -> None:
+    def claimed(node: str) -> set[str]:
+        return set(cdmi.send("GET", f"/cdmi/cdmi_capabilities/container/{node}/", CAPABILITY).json["capabilities"])
+
+    reading = {"cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_ctime"}
+    listing = {"cdmi_list_children", "cdmi_list_children_range", "cdmi_mtime"}
+    assert claimed("disks") == reading | listing | {"cdmi_create_container", "cdmi_copy_container"}
+    assert claimed("disk") == reading | {"cdmi_delete_container", "cdmi_assignedsize", "cdmi_size"}
+    assert cdmi.send("PUT", "/cdmi/disks/", CONTAINER, {"metadata": {"colour": "red"}}).status_code == 204
+    shown = cdmi.send("GET", "/cdmi/disks/", CONTAINER).json["metadata"]
+    assert shown["colour"] == "red"
+    assert {"cdmi_ctime", "cdmi_mtime"} <= shown.keys()
+    make(cdmi, "data")
+    shown = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["metadata"]
+    assert shown["cdmi_size"] == str(GIB)
+    assert "cdmi_ctime" in shown
 
 
 def test_metadata_of_a_disk_changes_by_item_or_as_a_whole(cdmi: CdmiClient, sql: Connection) -> None:

@@ -233,4 +233,4 @@ def test_a_chosen_id_is_never_another_projects(client: Client, database: Databas
     assert made.status_code == 201
     assert made.json["objectID"] != stolen
     other = Client(database, caller(theirs), client.folder)
-    assert other.send("GET", "/cdmi/", CONTAINER).json["children"] == []
+    assert other.send("GET", "/cdmi/", CONTAINER).json["children"] == ["disks/"]

@@ -43,7 +43,7 @@ def test_the_how_to_works_as_it_is_printed(gateway: Gateway, user: User, tmp_pat
         guest.wait_for_boot()
         printed = run(gateway, [*blocks, 'echo "$LINK"'], COMPUTE=guest.path)
         assert 'occi.storagelink.mountpoint="/dev/vdb"' in printed
-        assert "\nclone/\n" in printed
+        assert "clone/\ndata/\n" in printed
         link = printed.split()[-1]
         eventually(
             lambda: guest.answers(f"test $(cat /sys/block/vdb/size) = {2 * GIB // 512}"), "the disk in the guest"
