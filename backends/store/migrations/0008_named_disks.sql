@@ -1,5 +1,5 @@
 -- Disks have a name in their project, for they are containers in CDMI's tree: below `disks`, which each root has.
--- depends: 0005_objects
+-- depends: 0007_served_disks
 
 ALTER TABLE disk
     ADD COLUMN name text COLLATE "C",
