@@ -131,7 +131,12 @@ def test_disk_of_a_storage_host_outlives_the_guests_that_write_and_read_it(
     remove(user, disk)
     eventually(lambda: _is_forgotten(gateway, disk), "the disk's end on its host")
     remove(user, reader.path)
-    eventually(lambda: gateway.leftovers() == [], "the end of all that was made")
+    eventually(lambda: not machines_left(gateway), "the end of all that was made")
+
+
+def machines_left(gateway: Gateway) -> list[str]:
+    """Domains and files in the cloud's name; the shared network stays as long as the gateway runs."""
+    return [found for found in gateway.leftovers() if found.startswith(("domain", "/"))]
 
 
 def emulators() -> list[tuple[int, str]]:
