@@ -55,6 +55,8 @@ class WantedInterface:
     address: str | None
     is_active: bool
     deleting: bool
+    plugged_address: str | None
+    """The address that its card in a running guest was plugged in with, as far as the agent has noted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
             item[3],
             item[4] == LinkState.ACTIVE,
             item[5],
+            item[10],
         )
         for item in row[25] or ()
     )
@@ -444,7 +447,7 @@ def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, inte
     """False while the guest holds it. A card with a new address is plugged anew, so that the guest asks for it."""
     tap = host.networks.tap_name(interface.id)
     plugged = next((card for card in observed.interfaces if card.tap == tap), None)
-    has_changed = machine.state is MachineState.ACTIVE and not interface.is_active
+    has_changed = interface.plugged_address is not None and interface.plugged_address != interface.address
     is_cut_off = tap not in host.networks.taps()  # somebody deleted it under the guest
     if plugged is not None and (interface.deleting or has_changed or is_cut_off or plugged.mac != interface.mac):
         if not host.hypervisor.ensure_interface_detached(machine.id, tap):

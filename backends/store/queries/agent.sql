@@ -6,7 +6,7 @@ SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share
     m.boots_wanted, m.boots_done, m.asked_to_stop_at, m.host, m.admitted, m.generation, m.observed_generation,
     m.state, m.deleting,
     (SELECT json_agg(json_build_array(i.id, i.network_id, i.mac, host(i.address), i.state, i.deleting,
-        n.cidr, n.gateway, n.shared, n.wanted = 'active') ORDER BY i.sequence)
+        n.cidr, n.gateway, n.shared, n.wanted = 'active', host(i.plugged_address)) ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
     (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting,
         d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served)
@@ -21,7 +21,8 @@ WHERE m.id = %(id)s
 WITH present AS (
     SELECT id FROM machine WHERE id = %(id)s AND generation = %(generation)s
 ), links AS (
-    UPDATE interface SET state = %(link_state)s, state_message = ''
+    UPDATE interface SET state = %(link_state)s, state_message = '',
+        plugged_address = CASE WHEN %(link_state)s = 'active' THEN address END
     WHERE machine_id IN (SELECT id FROM present) AND NOT deleting AND state <> %(link_state)s
       AND id <> ALL(%(held)s::uuid[])
 ), disks AS (
