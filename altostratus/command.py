@@ -113,7 +113,7 @@ def show_settings(settings: Settings) -> None:
         value = getattr(settings, name)
         click.echo(f"# {field.description} ({settings_module.PREFIX}{name.upper()})")
         if name == "sizes":
-            click.echo("# [sizes.NAME]: title, cores, memory_gib, disk_gib")
+            click.echo("# [sizes.NAME]: title, cores, memory_gib, disk_gib; max_cores if it may grow")
         elif name == "database" and "password" in str(value):
             click.echo(f'{name} = "(not shown: it holds a password)"')
         else:

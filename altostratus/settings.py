@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -41,6 +41,13 @@ class SizeSettings(BaseModel):
     cores: Annotated[int, Field(ge=1, le=255)]
     memory_gib: Annotated[float, Field(gt=0, le=16384)]
     disk_gib: Annotated[float, Field(gt=0, le=2**20)]
+    max_cores: Annotated[int, Field(ge=1, le=255)] | None = None
+
+    @model_validator(mode="after")
+    def _max_is_no_less(self) -> Self:
+        if self.max_cores is not None and self.max_cores < self.cores:
+            raise ValueError(f"max_cores is {self.max_cores}, less than its {self.cores} cores")
+        return self
 
 
 class Settings(BaseSettings):
@@ -172,7 +179,7 @@ class Settings(BaseSettings):
         sizes = {size.name: size for size in STANDARD_SIZES}
         for name, own in self.sizes.items():
             memory_mib, root_bytes = round(own.memory_gib * 1024), round(own.disk_gib * GIB)
-            sizes[name] = Size(name, own.title or name, own.cores, memory_mib, root_bytes)
+            sizes[name] = Size(name, own.title or name, own.cores, memory_mib, root_bytes, own.max_cores)
         return sizes
 
 

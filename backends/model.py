@@ -213,6 +213,8 @@ class Machine:
     """Whether its guest has ever written to the serial console."""
     console_password: str | None = field(default=None, repr=False)
     """Of the VNC display; another at each start."""
+    max_cores: int | None = None
+    """Up to which it may grow while it runs, as its resource template said; None: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +363,8 @@ class Size:
     cores: int
     memory_mib: int
     root_size_bytes: int
+    max_cores: int | None = None
+    """Up to which a machine made from it may grow while it runs; None: not at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,11 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 GIB = 2**30
-SIZES = {"small": Size("small", "Small", 1, 1024, 10 * GIB), "large": Size("large", "Large", 4, 4096, 40 * GIB)}
+SIZES = {
+    "small": Size("small", "Small", 1, 1024, 10 * GIB),
+    "large": Size("large", "Large", 4, 4096, 40 * GIB),
+    "growing": Size("growing", "Growing", 1, 1024, 10 * GIB, max_cores=8),
+}
 
 
 @pytest.fixture(scope="session")

@@ -116,6 +116,7 @@ class WantedMachine:
     observed_generation: int
     state: MachineState
     deleting: bool
+    max_cores: int | None
     interfaces: tuple[WantedInterface, ...]
     disks: tuple[WantedDisk, ...]
 
@@ -152,16 +153,16 @@ def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
             item[5],
             item[10],
         )
-        for item in row[25] or ()
+        for item in row[26] or ()
     )
     disks = tuple(
-        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], _served(item[5:])) for item in row[26] or ()
+        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], _served(item[5:])) for item in row[27] or ()
     )
     return WantedMachine(
         row[0], row[1], row[2], Architecture(row[3]), row[4], row[5], row[6], row[7], row[8], row[9], row[10],
         row[11], MachineState(row[12]), StopMethod(row[13]), SuspendMethod(row[14]), RestartMethod(row[15]),
         row[16], row[17], row[18], row[19], row[20], row[21], row[22], MachineState(row[23]), row[24],
-        interfaces, disks,
+        row[25], interfaces, disks,
     )  # fmt: skip
 
 
@@ -379,6 +380,7 @@ def _spec(host: Host, machine: WantedMachine) -> DomainSpec:
         tuple(disks),
         tuple(_plugged_interface(host, interface) for interface in machine.interfaces if not interface.deleting),
         seed,
+        machine.max_cores,
     )
 
 
@@ -439,6 +441,8 @@ def _plug(host: Host, machine: WantedMachine, observed: Observed) -> set[UUID]:
 
     The links whose devices the guest still holds are returned; they are tried again after a while.
     """
+    if observed.cores < machine.cores:
+        host.hypervisor.ensure_cores(machine.id, machine.cores)
     held = {link.id for link in machine.interfaces if not _plug_interface(host, machine, observed, link)}
     return held | {link.id for link in machine.disks if not _plug_disk(host, machine, observed, link)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TypedDict
 from uuid import UUID, uuid4
 
@@ -47,7 +47,8 @@ class MachineChanges(TypedDict, total=False):
     """The fields of a machine that may change; one that is absent stays, None clears or resets it.
 
     cores, memory_mib, share, architecture, image_name and size_name need the machine inactive (else
-    `NotApplicable`); a new image_name rebuilds the root disk.
+    `NotApplicable`), but that an active one may grow up to its max_cores; a new image_name rebuilds the root disk.
+    `Conflict` if the machine has a host on which there is no room to grow.
     """
 
     title: str | None
@@ -109,6 +110,7 @@ class MachineDoor(LinkDoor, ImageDoor):
                     "root_size_bytes": root_size_bytes,
                     "image_id": image.id if image else None,
                     "size_name": new.size_name,
+                    "max_cores": size.max_cores,
                     "ssh_key": new.ssh_key,
                     "user_data": new.user_data,
                     "wanted": MachineState.ACTIVE.value,
@@ -149,15 +151,11 @@ class MachineDoor(LinkDoor, ImageDoor):
             values |= self._resized(machine, changes)
             values = {name: value for name, value in values.items() if _present(machine, name) != value}
             hardware = values.keys() & {
-                "cores", "memory_mib", "share", "architecture", "image_id", "root_size_bytes"
+                "cores", "max_cores", "memory_mib", "share", "architecture", "image_id", "root_size_bytes"
             }  # fmt: skip
-            if hardware and MachineState.INACTIVE not in (machine.wanted, machine.state):
-                raise NotApplicable(
-                    f"{', '.join(sorted(hardware))} can change only while the compute is inactive; it is"
-                    f" {machine.state}"
-                )
-            if hardware and machine.wanted is not MachineState.INACTIVE and machine.host is not None:
-                raise NotApplicable("the compute is starting; stop it before changing its hardware")
+            if hardware and not _grows_running(machine, values, hardware):
+                _check_inactive(machine, hardware)
+            self._require_room_to_grow(connection, machine, values)
             self._update(connection, "machine", machine_id, values)
             if values:
                 self._converge(connection, machine.host, Kind.MACHINE, machine_id)
@@ -171,7 +169,7 @@ class MachineDoor(LinkDoor, ImageDoor):
             size = self._size(changes["size_name"] or self._default_size)
             values["size_name"] = changes["size_name"]
             if size.name != (machine.size_name or self._default_size):
-                values |= {"cores": size.cores, "memory_mib": size.memory_mib}
+                values |= {"cores": size.cores, "max_cores": size.max_cores, "memory_mib": size.memory_mib}
                 if machine.root_size_bytes is not None:
                     values["root_size_bytes"] = max(machine.root_size_bytes, size.root_size_bytes)
         if "cores" in changes:
@@ -281,6 +279,24 @@ class MachineDoor(LinkDoor, ImageDoor):
         if not self._is_admitted(connection, machine_id):
             raise NotApplicable(f"the compute {machine_id} has not started yet: it waits for room")
 
+    def _require_room_to_grow(self, connection: Connection, machine: Machine, values: Mapping[str, object]) -> None:
+        """What counts on its host already may count more only where that is free."""
+
+        def more(name: str, present: int | None) -> int:
+            return max(0, int(str(values.get(name) or 0)) - (present or 0))
+
+        if machine.host is None:
+            return
+        admitted = self._is_admitted(connection, machine.id)
+        need = Need(
+            more("cores", machine.cores) if admitted else 0,
+            more("memory_mib", machine.memory_mib) if admitted else 0,
+            more("root_size_bytes", machine.root_size_bytes),
+            machine.host,
+        )
+        if need != Need(host=machine.host) and choose_host(connection, need) is None:
+            raise Conflict(f"the compute can't grow: {waiting_message(need)}")
+
     @staticmethod
     def _is_admitted(connection: Connection, machine_id: UUID) -> bool:
         row = connection.execute("SELECT admitted FROM machine WHERE id = %s", [machine_id]).fetchone()
@@ -289,6 +305,27 @@ class MachineDoor(LinkDoor, ImageDoor):
 
 def _present(machine: Machine, name: str) -> object:
     return machine.architecture.value if name == "architecture" else getattr(machine, name)
+
+
+def _grows_running(machine: Machine, values: Mapping[str, object], hardware: Set[str]) -> bool:
+    """Whether all that it asks for is more cores, which a running guest can be given."""
+    return (
+        hardware == {"cores"}
+        and machine.wanted is machine.state is MachineState.ACTIVE
+        and machine.cores < int(str(values["cores"])) <= (machine.max_cores or 0)
+    )
+
+
+def _check_inactive(machine: Machine, hardware: Set[str]) -> None:
+    if MachineState.INACTIVE not in (machine.wanted, machine.state):
+        limit = ""
+        if machine.max_cores is not None and machine.cores < machine.max_cores:
+            limit = f"; while active, it can only grow from {machine.cores} to at most {machine.max_cores} cores"
+        raise NotApplicable(
+            f"{', '.join(sorted(hardware))} can change only while the compute is inactive; it is {machine.state}{limit}"
+        )
+    if machine.wanted is not MachineState.INACTIVE and machine.host is not None:
+        raise NotApplicable("the compute is starting; stop it before changing its hardware")
 
 
 def _root_size(asked: int | None, template: int, image: Image | None) -> int | None:

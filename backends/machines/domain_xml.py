@@ -52,7 +52,7 @@ def domain_xml(
         domain.append(_node("title", title))
     domain.append(_node("metadata", _metadata(cloud_tag, spec.id)))
     domain.append(_node("memory", str(spec.memory_mib), unit="MiB"))
-    domain.append(_node("vcpu", str(spec.cores), placement="static"))
+    domain.append(_vcpu(spec))
     if spec.share is not None:
         low, high = _SHARE_RANGE
         domain.append(_node("cputune", _node("shares", str(min(max(spec.share, low), high)))))
@@ -153,7 +153,7 @@ def parse_domain(xml: str) -> Description:
         vnc=_vnc(root),
         vnc_password=_attribute(root, "devices/graphics[@type='vnc']", "passwd"),
         guest_agent=channel is not None and channel.get("state") == "connected",
-        cores=int(root.findtext("vcpu", "0")),
+        cores=int(_attribute(root, "vcpu", "current") or root.findtext("vcpu") or 0),
         memory_mib=int(root.findtext("memory", "0")) // 1024,
     )
 
@@ -187,10 +187,23 @@ def _metadata(cloud_tag: str, machine_id: UUID) -> etree._Element:
     return element
 
 
+def _most_cores(spec: DomainSpec) -> int:
+    return max(spec.cores, spec.max_cores or 0)
+
+
+def _vcpu(spec: DomainSpec) -> etree._Element:
+    """Places for all that it may grow to, of which the guest has its cores."""
+    most = _most_cores(spec)
+    vcpu = _node("vcpu", str(most), placement="static")
+    if most > spec.cores:
+        vcpu.set("current", str(spec.cores))
+    return vcpu
+
+
 def _cpu(spec: DomainSpec, domain_type: DomainType) -> etree._Element:
     """All that the host has under KVM; all that QEMU can emulate otherwise (no slower than qemu64)."""
     mode = "host-passthrough" if domain_type == "kvm" else "maximum"
-    topology = _node("topology", sockets="1", dies="1", cores=str(spec.cores), threads="1")
+    topology = _node("topology", sockets="1", dies="1", cores=str(_most_cores(spec)), threads="1")
     return _node("cpu", topology, mode=mode, check="none", migratable="on")
 
 

@@ -193,6 +193,19 @@ class Hypervisor:
         machine_id = UUID(bytes=domain.UUID())
         return machine_id if domain.name() == domain_name(self.cloud_tag, machine_id) else None
 
+    def ensure_cores(self, machine_id: UUID, cores: int) -> None:
+        """A running guest gets what it lacks, up to the maximum it was started with; none are taken away.
+
+        It is told by ACPI, and uses them once it has brought them online.
+        """
+        with self._connection.calling(f"give machine {machine_id} {cores} cores") as connection:
+            domain = self._get(connection, machine_id)
+            _require_active(domain, machine_id, "given cores")
+            live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+            within = min(cores, domain.vcpusFlags(live | libvirt.VIR_DOMAIN_VCPU_MAXIMUM))
+            if domain.vcpusFlags(live) < within:
+                domain.setVcpusFlags(within, live)
+
     # Devices of a machine that may be running
 
     def ensure_disk_attached(self, machine_id: UUID, disk: DomainDisk) -> None:

@@ -118,6 +118,8 @@ class DomainSpec:
     interfaces: tuple[DomainInterface, ...] = ()
     seed: Path | None = None
     """The ISO with what the guest is told at its first start."""
+    max_cores: int | None = None
+    """Up to which cores may be added while it runs; None, or no more than `cores`: none."""
 
     def __post_init__(self) -> None:
         if self.cores < 1 or self.memory_mib < 1:

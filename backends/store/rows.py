@@ -91,6 +91,7 @@ def machine_from_row(row: Row) -> Machine:
         _tags_from(row[23]),
         row[24],
         row[25],
+        row[26],
     )  # fmt: skip
 
 
@@ -133,7 +134,7 @@ MACHINES = Table(
     + ") ORDER BY n.sequence) FROM interface n WHERE n.machine_id = r.id AND NOT n.deleting),"
     " (SELECT json_agg(json_build_array(" + ATTACHMENT_COLUMNS.format("a") + _tags("a.id")
     + ") ORDER BY a.sequence) FROM attachment a WHERE a.machine_id = r.id AND NOT a.deleting), " + _tags("r.id")
-    + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id), r.console_password"
+    + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id), r.console_password, r.max_cores"
     " FROM machine r LEFT JOIN image i ON i.id = r.image_id AND NOT i.deleting",
     _columns("summary", "hostname", "architecture", "cores", "memory_mib", "share", "size_name", "ssh_key",
              "user_data", "root_size_bytes", "host")

@@ -16,6 +16,7 @@ from tests.conftest import wait_until
 INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
 OS_TEMPLATES = "http://altostratus.local/occi/os_tpl#"
 DEFAULT_IMAGE = f"{OS_TEMPLATES}default"
+GROWING = "http://altostratus.local/occi/resource_tpl#growing"
 SSH_KEY = "http://schemas.ogf.org/occi/infrastructure/credentials#ssh_key"
 USER_DATA = "http://schemas.ogf.org/occi/infrastructure/compute#user_data"
 IP_NETWORK = "http://schemas.ogf.org/occi/infrastructure/network#ipnetwork"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -11,7 +11,7 @@ import yoyo
 
 from altostratus.postgres import PrivateCluster
 from backends import jobs
-from backends.cloud import Cloud
+from backends.cloud import Cloud, MachineChanges
 from backends.errors import Conflict, DatabaseUnavailable, Invalid, NoCapacity, NotApplicable, NotFound
 from backends.jobs import Kind
 from backends.model import (
@@ -222,6 +222,71 @@ def test_who_changes_many_and_an_agent_that_gives_back_room_do_not_wait_for_each
             wait_until(somebody_waits)
             cloud.start_machine(second)
         given_back.result()
+
+
+@pytest.fixture
+def growing(cloud: Cloud, sql: Connection) -> UUID:
+    """A machine of one core that runs, as far as the database knows, and may grow to eight."""
+    machine_id = cloud.create_machine(NewMachine(size_name="growing")).id
+    sql.execute("UPDATE machine SET state = 'active' WHERE id = %s", [machine_id])
+    return machine_id
+
+
+def test_an_active_machine_grows_up_to_what_its_template_allows(cloud: Cloud, sql: Connection, growing: UUID) -> None:
+    sql.execute("DELETE FROM procrastinate_jobs")
+    assert cloud.update_machine(growing, {"cores": 3}).cores == 3
+    assert sql.execute("SELECT args->>'resource_id' FROM procrastinate_jobs").fetchall() == [(str(growing),)]
+    assert sql.execute("SELECT cores_taken FROM host").fetchone() == (3,)
+
+    refused: list[MachineChanges] = [
+        {"cores": 9},
+        {"cores": 2},
+        {"cores": None},
+        {"memory_mib": 2048},
+        {"cores": 4, "memory_mib": 2048},
+        {"size_name": "large"},
+    ]
+    for changes in refused:
+        with pytest.raises(NotApplicable, match=r"inactive; it is active; while active, .* from 3 to at most 8 cores"):
+            cloud.update_machine(growing, changes)
+    assert cloud.update_machine(growing, {"cores": 8}).cores == 8
+    for state in ("suspended", "error"):
+        sql.execute("UPDATE machine SET state = %s, cores = 1 WHERE id = %s", [state, growing])
+        with pytest.raises(NotApplicable, match=f"it is {state}; while active"):
+            cloud.update_machine(growing, {"cores": 2})
+
+
+def test_an_active_machine_of_another_template_does_not_grow(cloud: Cloud, sql: Connection) -> None:
+    machine = cloud.create_machine(NewMachine())
+    sql.execute("UPDATE machine SET state = 'active' WHERE id = %s", [machine.id])
+    with pytest.raises(NotApplicable, match=r"cores can change only while the compute is inactive; it is active$"):
+        cloud.update_machine(machine.id, {"cores": 2})
+
+
+def test_a_machine_grows_only_where_there_is_room(cloud: Cloud, sql: Connection, growing: UUID) -> None:
+    cloud.create_machine(NewMachine(cores=5))
+    with pytest.raises(Conflict, match="can't grow: waiting for room: asks for 3 cores"):
+        cloud.update_machine(growing, {"cores": 4})
+    assert cloud.machine(growing).cores == 1
+    assert cloud.update_machine(growing, {"cores": 3}).cores == 3
+
+
+def test_a_machine_that_is_just_stopping_takes_no_more_than_there_is(
+    cloud: Cloud, sql: Connection, growing: UUID
+) -> None:
+    cloud.create_machine(NewMachine(cores=5))
+    cloud.stop_machine(growing)
+    with pytest.raises(Conflict, match="can't grow"):
+        cloud.update_machine(growing, {"cores": 4})
+    sql.execute("UPDATE machine SET state = 'inactive', admitted = false WHERE id = %s", [growing])
+    assert cloud.update_machine(growing, {"cores": 4}).cores == 4
+    assert cloud.start_machine(growing).state_message.startswith("waiting for room")
+
+
+def test_another_template_brings_its_own_limit(cloud: Cloud, sql: Connection, growing: UUID) -> None:
+    sql.execute("UPDATE machine SET state = 'inactive', wanted = 'inactive', admitted = false")
+    assert cloud.update_machine(growing, {"size_name": "large"}).max_cores is None
+    assert cloud.update_machine(growing, {"size_name": "growing"}).max_cores == 8
 
 
 def test_disks_grow_and_never_shrink(cloud: Cloud) -> None:

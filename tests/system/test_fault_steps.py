@@ -1,11 +1,11 @@
 """The agent killed before and after each step of everything that it does; the next one finishes it.
 
 Covered, each at every step (see `stepwise`): a machine (with a root disk, an interface, an attached disk) made,
-started, stopped, restarted, suspended, hibernated, deleted together with its network and disk; disk and interface
-plugged into a running guest, and out of a stopped one; a disk made, grown at rest and in a running guest, copied from
-one at rest and from a running guest, deleted; a network made, taken down, deleted; an image saved from a machine at
-rest and from a running one. Not here: unplugging from a running guest, which needs an operating system in it
-(`test_live_storage`). The machines have none and halt in their BIOS: quick to make, and as much a domain as any.
+started, stopped, restarted, grown, suspended, hibernated, deleted together with its network and disk; disk and
+interface plugged into a running guest, and out of a stopped one; a disk made, grown at rest and in a running guest,
+copied from one at rest and from a running guest, deleted; a network made, taken down, deleted; an image saved from a
+machine at rest and from a running one. Not here: unplugging from a running guest, which needs an operating system in
+it (`test_live_storage`). The machines have none and halt in their BIOS: quick to make, and as much a domain as any.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ def a_plain_machine(cloud: Cloud) -> Machine:
     return cloud.create_machine(NewMachine(memory_mib=32))
 
 
+def a_growing_machine(cloud: Cloud) -> Machine:
+    return cloud.create_machine(NewMachine(memory_mib=32, size_name="growing"))
+
+
 def stop(cloud: Cloud) -> None:
     cloud.stop_machine(the_machine(cloud), StopMethod.POWEROFF)
 
@@ -125,6 +129,7 @@ SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
         [a_plain_machine],
         lambda cloud: cloud.restart_machine(the_machine(cloud), RestartMethod.COLD),
     ),
+    "machine grown": ([a_growing_machine], lambda cloud: cloud.update_machine(the_machine(cloud), {"cores": 2})),
     "machine suspended": ([a_plain_machine], lambda cloud: cloud.suspend_machine(the_machine(cloud))),
     "machine hibernated": (
         [a_plain_machine],

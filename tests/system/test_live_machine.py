@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from live import (
+    GROWING,
     USER_DATA,
     Guest,
     User,
@@ -49,7 +50,7 @@ def machine(user: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gu
             "occi.compute.hostname": "web-1",
             "occi.compute.userdata": base64.b64encode(SCRIPT.encode()).decode(),
         },
-        mixins=[USER_DATA],
+        mixins=[USER_DATA, GROWING],
         links=[
             inline_link(
                 shared_network(user),
@@ -244,15 +245,26 @@ def test_a_killed_hypervisor_process_is_replaced(guest: Guest) -> None:
     assert guest.boot_id != before
 
 
+def test_a_running_guest_gets_another_core_and_works_on(guest: Guest) -> None:
+    before = guest.boot_id
+    assert guest.output("nproc") == "1"
+    guest.user.change(guest.path, {"occi.compute.cores": 2})
+    guest.wait_for("test $(nproc) = 2")
+    assert guest.boot_id == before
+    assert guest.user.state(guest.path) == "active"
+
+
 def test_a_stopped_compute_takes_other_hardware_and_a_running_one_refuses(guest: Guest) -> None:
-    refused = guest.user.send("POST", guest.path, {"attributes": {"occi.compute.cores": 2}})
-    assert refused.status_code == 400
-    assert "inactive" in refused.text
+    for attributes in ({"occi.compute.cores": 3}, {"occi.compute.memory": 0.25}):
+        refused = guest.user.send("POST", guest.path, {"attributes": attributes})
+        assert refused.status_code == 400
+        assert "inactive" in refused.text
 
     guest.stop()
-    guest.user.change(guest.path, {"occi.compute.cores": 2, "occi.compute.memory": 0.25})
+    cores = 3 - int(guest.user.shown(guest.path)["occi.compute.cores"])
+    guest.user.change(guest.path, {"occi.compute.cores": cores, "occi.compute.memory": 0.25})
     guest.start()
-    assert guest.output("nproc") == "2"
+    assert guest.output("nproc") == str(cores)
     memory_kib = re.search(r"MemTotal: +(\d+)", guest.output("cat /proc/meminfo"))
     assert memory_kib is not None
     assert 160 < int(memory_kib[1]) / 1024 <= 256

@@ -216,6 +216,44 @@ def test_new_definition_leaves_the_running_guest_alone(hypervisor: Hypervisor, s
     assert (after.cores, after.memory_mib) == (2, 96)
 
 
+def test_running_machine_gets_cores_and_keeps_them(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    def cores() -> int:
+        observed = hypervisor.observe(spec.id)
+        assert observed is not None
+        return observed.cores
+
+    growing = replace(spec, max_cores=3)
+    hypervisor.ensure_running(growing)
+    assert cores() == 1
+    for _ in range(2):
+        hypervisor.ensure_cores(spec.id, 2)
+        assert cores() == 2
+    hypervisor.ensure_cores(spec.id, 1)
+    assert cores() == 2
+    hypervisor.ensure_cores(spec.id, 9)
+    assert cores() == 3
+    hypervisor.reset(spec.id)
+    hypervisor.ensure_hibernated(spec.id)
+    assert cores() == 3
+    hypervisor.ensure_running(growing)
+    assert cores() == 3
+    hypervisor.ensure_off(spec.id)
+    hypervisor.ensure_running(replace(growing, cores=2))
+    assert cores() == 2
+
+
+def test_machine_without_room_to_grow_is_left_as_it_is(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    with pytest.raises(MachineAbsent):
+        hypervisor.ensure_cores(spec.id, 2)
+    hypervisor.ensure_defined(spec)
+    with pytest.raises(WrongPower, match="is off"):
+        hypervisor.ensure_cores(spec.id, 2)
+    hypervisor.ensure_running(spec)
+    before = hypervisor.observe(spec.id)
+    hypervisor.ensure_cores(spec.id, 2)
+    assert hypervisor.observe(spec.id) == before
+
+
 def test_machine_whose_power_is_cut_says_so(hypervisor: Hypervisor, spec: DomainSpec) -> None:
     hypervisor.ensure_running(spec)
     hypervisor.ensure_off(spec.id)
@@ -359,7 +397,7 @@ def test_machine_that_is_off_can_be_neither_paused_nor_saved_nor_reset(
 
 
 def test_missing_disk_is_named_when_the_machine_starts(hypervisor: Hypervisor, spec: DomainSpec) -> None:
-    spec.disks[0].path.unlink()
+    spec.disks[0].source.unlink()
     with pytest.raises(HypervisorRefused, match=r"could not start machine .*root\.raw"):
         hypervisor.ensure_running(spec)
     assert power(hypervisor, spec.id) is Power.OFF
@@ -482,7 +520,7 @@ def test_interface_is_plugged_into_its_bridge_under_its_name(
 
 def test_clone_leaves_its_image_to_its_owner(hypervisor: Hypervisor, spec: DomainSpec, folder: Path) -> None:
     image, clones = folder / "image.qcow2", []
-    convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(spec.disks[0].path), str(image)]
+    convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(spec.disks[0].source), str(image)]
     subprocess.run(convert, check=True, timeout=30)
     image.chmod(0o444)
     for device in ("vda", "vdb"):
@@ -494,7 +532,7 @@ def test_clone_leaves_its_image_to_its_owner(hypervisor: Hypervisor, spec: Domai
     hypervisor.ensure_disk_attached(spec.id, clones[1])
     eventually(lambda: greeted(hypervisor, spec.id))
     assert image.stat().st_uid == 0
-    assert clones[1].path.stat().st_uid != 0
+    assert clones[1].source.stat().st_uid != 0
     hypervisor.copy_disk(spec.id, "vda", folder / "copy.qcow2")
     hypervisor.ensure_hibernated(spec.id)
     hypervisor.ensure_running(spec)
@@ -505,7 +543,7 @@ def test_running_disk_grows_and_never_shrinks(hypervisor: Hypervisor, spec: Doma
     hypervisor.ensure_running(spec)
     for size_bytes in (4 * MIB, 4 * MIB, 2 * MIB):
         hypervisor.grow_disk(spec.id, "vda", size_bytes)
-        assert spec.disks[0].path.stat().st_size == 4 * MIB
+        assert spec.disks[0].source.stat().st_size == 4 * MIB
 
 
 def test_copy_of_a_running_disk_is_whole_and_leaves_nothing_else(
@@ -520,7 +558,7 @@ def test_copy_of_a_running_disk_is_whole_and_leaves_nothing_else(
     assert {path.name for path in copies.iterdir()} == {"first.qcow2", "second.qcow2"}
     hypervisor.ensure_off(spec.id)
     compare = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2"]
-    subprocess.run([*compare, str(spec.disks[0].path), str(copies / "first.qcow2")], check=True, timeout=30)
+    subprocess.run([*compare, str(spec.disks[0].source), str(copies / "first.qcow2")], check=True, timeout=30)
 
 
 def test_copy_that_fails_leaves_nothing_and_the_guest_running(

@@ -173,10 +173,13 @@ def check_as_wanted(world: World) -> None:
         assert [row for row in unsettled if not _is_shared(world, row[0])] == [], table
     assert world.rows("SELECT id, state, state_message FROM image WHERE state <> 'ready'") == []
     domains = domains_of(world)
-    for machine_id, wanted, method in world.rows("SELECT id, wanted, suspend_method FROM machine"):
+    for machine_id, wanted, method, cores in world.rows("SELECT id, wanted, suspend_method, cores FROM machine"):
         hibernated = wanted == "suspended" and method == "hibernate"
         power = domains.pop(str(machine_id), "shut off")
         assert power == ("shut off" if hibernated else POWER[wanted]), machine_id
+        if wanted == "active":
+            had = output("virsh", "-q", "vcpucount", "--live", "--active", f"{world.tag}-{machine_id}")
+            assert int(had) == cores, machine_id
     assert domains == {}
 
     pool = world.state / "pool"

@@ -21,7 +21,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "site.toml"
-    file.write_text("workers = 3\nthreads = 5\n[sizes.tiny]\ncores = 1\nmemory_gib = 0.5\ndisk_gib = 1\n")
+    file.write_text(
+        "workers = 3\nthreads = 5\n[sizes.tiny]\ncores = 1\nmemory_gib = 0.5\ndisk_gib = 1\nmax_cores = 4\n"
+    )
     monkeypatch.setenv("ALTOSTRATUS_CONFIG", str(file))
     monkeypatch.setenv("ALTOSTRATUS_WORKERS", "7")
 
@@ -29,7 +31,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
 
     assert (found.workers, found.threads) == (7, 5)
     assert found.all_sizes["tiny"].memory_mib == 512
-    assert found.all_sizes["small"].cores == 1
+    assert found.all_sizes["tiny"].max_cores == 4
+    assert (found.all_sizes["small"].cores, found.all_sizes["small"].max_cores) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,7 @@ def test_a_wrong_setting_is_refused_with_its_name_and_the_reason(
         ("[sizes.Big]\ncores = 1\nmemory_gib = 1\ndisk_gib = 1", "lower-case letter"),
         ("[sizes.big]\ncores = 0\nmemory_gib = 1\ndisk_gib = 1", "sizes.big.cores is 0"),
         ("[sizes.big]\ncores = 1\nmemory_gib = 1\ndisk_gib = 1\nram = 2", "sizes.big.ram: there is no such"),
+        ("[sizes.big]\ncores = 4\nmemory_gib = 1\ndisk_gib = 1\nmax_cores = 2", "max_cores is 2, less than its 4"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(

@@ -107,6 +107,14 @@ def test_machine_of_32_bits() -> None:
     compare("x86.xml", build(replace(BARE, architecture=Architecture.X86)))
 
 
+def test_machine_that_may_grow() -> None:
+    compare("growing.xml", build(replace(BARE, max_cores=4)))
+
+
+def test_machine_beyond_its_limit_has_no_room_to_grow() -> None:
+    assert build(replace(BARE, cores=4, max_cores=2)) == build(replace(BARE, cores=4))
+
+
 def test_plugged_disk() -> None:
     compare("disk.xml", disk_xml(FULL.disks[0]))
 
@@ -146,6 +154,10 @@ def test_what_is_built_is_read_back() -> None:
     }
     assert description.seed == FULL.seed
     assert (description.cores, description.vnc, description.guest_agent) == (4, None, False)
+
+
+def test_cores_read_back_are_those_that_the_guest_has() -> None:
+    assert parse_domain(build(replace(BARE, cores=2, max_cores=4))).cores == 2
 
 
 def test_metadata_names_the_cloud_and_the_machine() -> None:
