@@ -10,7 +10,18 @@ import falcon
 
 from backends.errors import Conflict, Invalid, NotFound
 from backends.objects import Address, Found, ObjectKind, Referred
-from cdmi_server import container, dataobject, disks, multipart, objectid, plain, queue, relocation, serialization
+from cdmi_server import (
+    container,
+    dataobject,
+    disks,
+    exports,
+    multipart,
+    objectid,
+    plain,
+    queue,
+    relocation,
+    serialization,
+)
 from cdmi_server.call import Call
 from cdmi_server.capabilities import Capabilities
 from cdmi_server.errors import answer_error
@@ -26,7 +37,7 @@ from cdmi_server.paths import escaped, parse_place, split_root
 from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
-MODULES = (container, dataobject, disks, multipart, objectid, queue, relocation, serialization)
+MODULES = (container, dataobject, disks, exports, multipart, objectid, queue, relocation, serialization)
 """Each claims the capabilities that it has."""
 CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
     CONTAINER: container.create,

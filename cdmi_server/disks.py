@@ -12,7 +12,7 @@ from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import DiskState
 from backends.objects import COMPLETE, DISKS, PROCESSING, Address, ObjectKind
-from cdmi_server import bodies, container
+from cdmi_server import bodies, container, exports
 from cdmi_server.call import Call
 from cdmi_server.capabilities import claims, uri_of_capabilities
 from cdmi_server.metadata import changed_metadata, new_metadata
@@ -125,6 +125,8 @@ def _disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "percentComplete": "100" if completion == COMPLETE else "0",
         "metadata": _metadata(call, disk),
     }
+    if "exports" in call.selection:
+        fields |= exports.shown(call, disk)
     if completion == COMPLETE:
         fields |= {"childrenrange": "", "children": []}
     return fields
@@ -165,7 +167,7 @@ def _page(call: Call, disk: NamedDisk | None) -> None:
 
 
 def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(body, frozenset({"exports"} if names else ()))
     if not names:
         bodies.one_source(body, ())
         container.update(call, call.cloud.find_object(Address((DISKS,))), body)
@@ -183,9 +185,12 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         metadata: Mapping[str, Any] | None = new_metadata(call.site, body.get("metadata", {}))
     else:
         metadata = changed_metadata(call.site, {**disk.metadata, SIZE: str(disk.size_bytes)}, body, call.selection)
-    if metadata is not None:
-        size_bytes, own = _split(metadata)
-        call.cloud.change_named_disk(disk, size_bytes, own)
+    with call.cloud.atomically():
+        if metadata is not None:
+            size_bytes, own = _split(metadata)
+            call.cloud.change_named_disk(disk, size_bytes, own)
+        if "exports" in body or whole:
+            exports.change(call, disk, body.get("exports", {}))
     call.response.status = falcon.HTTP_204
     if whole:
         call.answer_json(CONTAINER, _disk_fields(call, call.cloud.named_disk(disk.name)), status=falcon.HTTP_201)
@@ -198,7 +203,10 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
     if source is None and size_bytes is None:
         raise Invalid(f"{SIZE} is missing: expected the disk's size in bytes among the metadata")
     original = _source(call, body["copy"]) if source else None
-    disk = call.cloud.create_named_disk(name, size_bytes, own, original)
+    with call.cloud.atomically():
+        disk = call.cloud.create_named_disk(name, size_bytes, own, original)
+        if "exports" in body:
+            exports.change(call, disk, body["exports"])
     call.response.set_header("Location", call.request.prefix + escaped(_uri(call, (disk.name,))))
     call.answer_json(CONTAINER, _disk_fields(call, disk), status=falcon.HTTP_202)
 

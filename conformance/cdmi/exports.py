@@ -138,5 +138,6 @@ def occi_permissions(server: Server) -> None:
 
 def occi_export(server: Server, computes: list[str]) -> tuple[Thing, Fields]:
     server.needs_system("cdmi_export_occi_iscsi")
+    server.needs("cdmi_export_container_occi")
     made = server.make("container", {"exports": {OCCI: {"permissions": computes}}}, server.new_url("/"))
     return made, dict(server.look(made.url, "container")["exports"][OCCI])

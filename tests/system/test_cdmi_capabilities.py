@@ -108,6 +108,12 @@ def denied(client: Client) -> bool:
     return client.plain("GET", f"{ROOT}box/o").status_code == 403
 
 
+def exported(client: Client) -> bool:
+    body = {"metadata": {"cdmi_assignedsize": "1048576"}, "exports": {"OCCI/iSCSI": {"permissions": []}}}
+    made = client.send("PUT", f"{ROOT}disks/n/", CONTAINER, body)
+    return made.status_code == 202 and made.json["exports"]["OCCI/iSCSI"]["permissions"] == []
+
+
 PERIOD = {"cdmi_retention_period": "2020-01-01T00:00:00.000000Z/2999-01-01T00:00:00.000000Z"}
 HOLD = {"cdmi_hold_id": ["case"]}
 REFERENCE = {"reference": "/box/o"}
@@ -115,6 +121,7 @@ REFERENCE = {"reference": "/box/o"}
 CLAIMS: dict[str, dict[str, Done]] = {
     "": {
         "cdmi_dataobjects": put("n", DATAOBJECT, {"value": "x"}),
+        "cdmi_export_occi_iscsi": exported,
         "cdmi_queues": put("n", QUEUE, {}),
         "cdmi_references": put("n", DATAOBJECT, REFERENCE),
         "cdmi_snapshots": patch("", CONTAINER, {"snapshot": "s"}),
