@@ -79,6 +79,8 @@ class StoredObject:
     """Of a queue: the number of its oldest value."""
     next_position: int = 0
     """Of a queue: the number that the next value gets."""
+    fields: Metadata = field(default_factory=dict)
+    """Those that the standard doesn't define, as the client gave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class NewObject:
     target: str | None = None
     id: UUID | None = None
     """Of what was serialized once; another is chosen if it is taken."""
+    fields: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class ObjectChanges:
     mimetype: str | None = None
     encoding: Encoding | None = None
     completion: str = COMPLETE
+    fields: Metadata | None = None
 
 
 NO_CHANGES = ObjectChanges()

@@ -8,13 +8,40 @@ from typing import Any
 import orjson
 
 from backends.errors import Invalid
-from backends.objects import Encoding
+from backends.objects import Encoding, Metadata
 from cdmi_server.call import Call
+from cdmi_server.site import Site
 from renderers.cdmi.json import decode_base64
 from renderers.cdmi.representation import CdmiError, Version
 
 SOURCES = ("value", "copy", "move", "reference", "serialize", "deserialize", "deserializevalue")
 """At most one of them makes an object."""
+DEFINED = frozenset(
+    {
+        *SOURCES,
+        "objectType",
+        "objectID",
+        "objectName",
+        "parentURI",
+        "parentID",
+        "domainURI",
+        "capabilitiesURI",
+        "completionStatus",
+        "percentComplete",
+        "mimetype",
+        "metadata",
+        "exports",
+        "snapshot",
+        "snapshots",
+        "children",
+        "childrenrange",
+        "queueValues",
+        "values",
+        "valuerange",
+        "valuetransferencoding",
+    }
+)
+"""The standard's fields; others are kept for the client and mean nothing here (1.1.1 §8.1)."""
 MIMETYPE_MAX_CHARACTERS = 255
 VALUES_AT_ONCE_MAX = 1000
 
@@ -30,10 +57,31 @@ def one_source(body: Mapping[str, Any], supported: tuple[str, ...]) -> str | Non
 
 
 def check_fields(body: Mapping[str, Any], known: frozenset[str]) -> None:
-    """400 for a field that the standard has and this place hasn't; others are passed over."""
+    """400 for a field that the standard has and this place hasn't."""
     for name in ("domainURI", "exports", "snapshot"):
         if name in body and name not in known:
             raise Invalid(f"the body has {name!r}, which isn't supported here")
+
+
+def other_fields(site: Site, body: Mapping[str, Any]) -> Metadata:
+    """Of a body that makes an object: those that the standard doesn't define, within the site's limit."""
+    return _bounded(site, {name: value for name, value in body.items() if name not in DEFINED})
+
+
+def changed_fields(call: Call, old: Metadata, body: Mapping[str, Any]) -> Metadata | None:
+    """As `other_fields`, added to those that are there, if the URI doesn't leave them out. None: no change."""
+    given = {name: value for name, value in body.items() if name not in DEFINED and name in call.selection}
+    return _bounded(call.site, {**old, **given}) if given else None
+
+
+def _bounded(site: Site, fields: Metadata) -> Metadata:
+    size_bytes = len(orjson.dumps(fields))
+    if size_bytes > site.fields_maxsize_bytes:
+        raise Invalid(
+            f"the fields that the standard doesn't define have {size_bytes} bytes:"
+            f" at most {site.fields_maxsize_bytes} are expected"
+        )
+    return fields
 
 
 def mimetype_of(body: Mapping[str, Any]) -> str | None:

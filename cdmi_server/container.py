@@ -40,7 +40,8 @@ def create(call: Call, address: Address, body: dict[str, Any]) -> None:
     if source in serialization.SERIALIZED:
         answer_created(call, serialization.deserialize(call, address, body, source, ObjectKind.CONTAINER))
         return
-    new = NewObject(ObjectKind.CONTAINER, new_metadata(call.site, body.get("metadata", {})))
+    metadata = new_metadata(call.site, body.get("metadata", {}))
+    new = NewObject(ObjectKind.CONTAINER, metadata, fields=bodies.other_fields(call.site, body))
     answer_created(call, call.cloud.create_object(address, new))
 
 
@@ -90,10 +91,13 @@ def marked(child: Child) -> str:
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
     bodies.check_fields(body, frozenset({"snapshot"}))
-    bodies.one_source(body, ())
-    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
-    if metadata is not None:
-        call.cloud.change_object(found, ObjectChanges(metadata))
+    if bodies.one_source(body, ("copy",)):
+        relocation.copy_onto(call, found, body)
+    else:
+        metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
+        fields = bodies.changed_fields(call, found.object.fields, body)
+        if metadata is not None or fields is not None:
+            call.cloud.change_object(found, ObjectChanges(metadata, fields=fields))
     if "snapshot" in body:
         call.cloud.snapshot_container(found, bodies.field_text(body, "snapshot").removesuffix("/"))
     call.response.status = falcon.HTTP_204
@@ -102,8 +106,12 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
 def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
     """PUT of 2.0 where there is a container: its metadata is as the body says; its children stay."""
     bodies.check_fields(body, frozenset())
-    bodies.one_source(body, ())
-    call.cloud.change_object(found, ObjectChanges(new_metadata(call.site, body.get("metadata", {}))))
+    if bodies.one_source(body, ("copy",)):
+        relocation.copy_onto(call, found, body)
+    else:
+        metadata = new_metadata(call.site, body.get("metadata", {}))
+        changes = ObjectChanges(metadata, fields=bodies.other_fields(call.site, body))
+        call.cloud.change_object(found, changes)
     answer_created(call, call.cloud.find_object(found.address))
 
 

@@ -63,7 +63,8 @@ def _create_by_value(call: Call, address: Address | None, body: dict[str, Any]) 
     mimetype = bodies.mimetype_of(body) or "text/plain"
     asked = call.selection.range_of("value")
     encoding = Encoding.BASE64 if asked else bodies.encoding_of(call, body) or Encoding.UTF_8
-    new = NewObject(ObjectKind.DATAOBJECT, metadata, mimetype, encoding, call.completion)
+    fields = bodies.other_fields(call.site, body)
+    new = NewObject(ObjectKind.DATAOBJECT, metadata, mimetype, encoding, call.completion, fields=fields)
     with call.cloud.receive_value() as received:
         received.write(bodies.value_of(body, encoding))
         if asked is None:
@@ -155,7 +156,11 @@ def _value_fields(call: Call, found: Found) -> dict[str, Any]:
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
     """PUT in 1.x, PATCH in 2.0: what the body or the URI names."""
     bodies.check_fields(body, frozenset())
-    source = bodies.one_source(body, ("value",))
+    source = bodies.one_source(body, ("value", "copy"))
+    if source == "copy":
+        relocation.copy_onto(call, found, body)
+        call.response.status = falcon.HTTP_204
+        return
     encoding = bodies.encoding_of(call, body)
     asked = call.selection.range_of("value")
     metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
@@ -164,7 +169,8 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
         return
     if source is None and encoding is not None and encoding is not found.object.encoding:
         _check_encoding(call, found, encoding)
-    changes = ObjectChanges(metadata, bodies.mimetype_of(body), encoding, call.completion)
+    fields = bodies.changed_fields(call, found.object.fields, body)
+    changes = ObjectChanges(metadata, bodies.mimetype_of(body), encoding, call.completion, fields)
     if source is None:
         call.cloud.change_object(found, changes)
     else:
@@ -181,7 +187,8 @@ def _update_range(call: Call, found: Found, body: dict[str, Any], asked: ByteRan
     data = json.decode_base64(body["value"])
     _check_length(len(data), asked)
     metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
-    changes = ObjectChanges(metadata, bodies.mimetype_of(body), Encoding.BASE64, call.completion)
+    fields = bodies.changed_fields(call, found.object.fields, body)
+    changes = ObjectChanges(metadata, bodies.mimetype_of(body), Encoding.BASE64, call.completion, fields)
     with call.cloud.receive_value() as received:
         received.write(data)
         call.cloud.write_value_ranges(found, [Piece(asked.first, received)], changes)
@@ -207,13 +214,17 @@ def _check_encoding(call: Call, found: Found, encoding: Encoding) -> None:
 def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
     """PUT of 2.0 where there is something: all of it is as the body says, but for its ID."""
     bodies.check_fields(body, frozenset())
-    bodies.one_source(body, ("value",))
+    if bodies.one_source(body, ("value", "copy")) == "copy":
+        relocation.copy_onto(call, found, body)
+        answer_created(call, call.cloud.find_object(found.address))
+        return
     encoding = bodies.encoding_of(call, body) or Encoding.UTF_8
     changes = ObjectChanges(
         new_metadata(call.site, body.get("metadata", {})),
         bodies.mimetype_of(body) or "text/plain",
         encoding,
         call.completion,
+        bodies.other_fields(call.site, body),
     )
     with call.cloud.receive_value() as received:
         received.write(bodies.value_of(body, encoding))

@@ -87,6 +87,7 @@ def create(call: Call, address: Address | None) -> Found:
             bodies.mimetype_of(parts.fields) or parts.mimetype,
             bodies.encoding_of(call, parts.fields) or parts.encoding,
             call.completion,
+            fields=bodies.other_fields(call.site, parts.fields),
         )
         if parts.is_ranged:
             return call.cloud.create_with_ranges(address, new, parts.pieces)
@@ -104,6 +105,7 @@ def update(call: Call, found: Found) -> None:
             bodies.mimetype_of(parts.fields),
             encoding or (Encoding.BASE64 if parts.is_ranged else parts.encoding),
             call.completion,
+            bodies.changed_fields(call, found.object.fields, parts.fields),
         )
         if parts.is_ranged:
             call.cloud.write_value_ranges(found, parts.pieces, changes)

@@ -17,7 +17,7 @@ from cdmi_server.dataobject import create_reference
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import check_acceptable
 from cdmi_server.paths import escaped
-from cdmi_server.relocation import SOURCES, relocate
+from cdmi_server.relocation import SOURCES, copy_onto, relocate
 from cdmi_server.values import queue_fields
 from cdmi_server.views import common_fields, metadata_field, path_of, select
 from renderers.cdmi import ranges
@@ -43,7 +43,8 @@ def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
     elif source is not None:
         made = relocate(call, address, body, source, ObjectKind.QUEUE)
     else:
-        new = NewObject(ObjectKind.QUEUE, new_metadata(call.site, body.get("metadata", {})))
+        metadata = new_metadata(call.site, body.get("metadata", {}))
+        new = NewObject(ObjectKind.QUEUE, metadata, fields=bodies.other_fields(call.site, body))
         made = call.cloud.create_object(address, new)
     call.response.set_header("Location", call.request.prefix + escaped(path_of(call, made)))
     fields = common_fields(call, made)
@@ -92,10 +93,13 @@ def _asked(call: Call) -> tuple[int, int, int]:
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
     bodies.check_fields(body, frozenset())
-    bodies.one_source(body, ())
-    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
-    if metadata is not None:
-        call.cloud.change_object(found, ObjectChanges(metadata))
+    if bodies.one_source(body, ("copy",)):
+        copy_onto(call, found, body)
+    else:
+        metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
+        fields = bodies.changed_fields(call, found.object.fields, body)
+        if metadata is not None or fields is not None:
+            call.cloud.change_object(found, ObjectChanges(metadata, fields=fields))
     call.response.status = falcon.HTTP_204
 
 

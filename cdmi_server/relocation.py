@@ -1,18 +1,24 @@
-"""copy and move, as sources of a new object of any kind. Failures change nothing."""
+"""copy and move, as sources of a new object of any kind, and copy onto what exists. Failures change nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-import falcon
-
-from backends.errors import Invalid, NotAllowed, NotFound
-from backends.objects import Address, Found, ObjectKind
+from backends.acl import AceMask
+from backends.cloud.trees import NOT_COPIED
+from backends.errors import Conflict, Invalid, NotAllowed, NotFound
+from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
 from cdmi_server import bodies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
-from cdmi_server.metadata import new_metadata
+from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.paths import parse_uri
+from cdmi_server.values import pieces
+from renderers.cdmi.fields import RANGED, Selection, parse_fields
+from renderers.cdmi.ranges import ByteRange
 
 CLAIMS = (
     *claims(SYSTEM, "cdmi_object_copy_from_local", "cdmi_copy_dataobject_by_ID", "cdmi_copy_queue_by_ID"),
@@ -26,29 +32,131 @@ SOURCES = ("copy", "move")
 
 def source_of(call: Call, body: dict[str, Any], field: str, kind: ObjectKind | None = None) -> Found:
     """The object that the body names, of the kind that is to come out."""
-    place, fields = parse_uri(body[field], call.request.prefix, call.site.enterprise_number, field)
-    if fields or call.selection:
+    found, selection = _source_and_fields(call, body, field, kind)
+    if selection:
         raise Invalid(f"{field} of single fields isn't supported: expected the URI of an object as a whole")
-    if place.is_pool or place.capabilities is not None:
-        raise Invalid(f"{field} is {str(body[field])[:100]!r}: expected the URI of an object")
-    try:
-        found = call.cloud.find_object(place.address)
-    except (NotFound, NotAllowed) as error:
-        # 1.1.1 §8.2.5: a source that can't be read is a fault of the request, not of its URI.
-        raise Invalid(f"{field} can't be read: {error.message}") from None
-    if kind is not None and found.object.kind is not kind:
-        raise Invalid(f"{field} names a {found.object.kind}: expected a {kind}")
     return found
 
 
+def _source_and_fields(
+    call: Call, body: dict[str, Any], field: str, kind: ObjectKind | None
+) -> tuple[Found, Selection]:
+    """Fields may be named by the source's URI or by that of the request (1.1.1 §8.2.5)."""
+    place, query = parse_uri(body[field], call.request.prefix, call.site.enterprise_number, field)
+    selection = parse_fields(query, call.version)
+    if selection and call.selection:
+        raise Invalid(f"both URIs of the {field} name fields: expected one of them at most")
+    if place.is_pool or place.capabilities is not None:
+        raise Invalid(f"{field} is {str(body[field])[:100]!r}: expected the URI of an object")
+    # 1.1.1 §8.2.5: a source that can't be read is a fault of the request, not of its URI.
+    try:
+        with denied_as_invalid(field):
+            found = call.cloud.find_object(place.address)
+    except NotFound as error:
+        raise Invalid(f"{field} can't be read: {error.message}") from None
+    if kind is not None and found.object.kind is not kind:
+        raise Invalid(f"{field} names a {found.object.kind}: expected a {kind}")
+    return found, selection or call.selection
+
+
+@contextmanager
+def denied_as_invalid(field: str) -> Iterator[None]:
+    """1.1.1 §8.2.5: 400 where rights are missing to read the source, to write the target, or to move it away."""
+    try:
+        yield
+    except NotAllowed as error:
+        raise Invalid(f"the {field} isn't allowed: {error.message}") from None
+
+
 def relocate(call: Call, address: Address | None, body: dict[str, Any], source: str, kind: ObjectKind) -> Found:
-    """The new object; metadata and mimetype in the body replace the source's."""
-    for name in ("valuetransferencoding",):
-        if name in body:
-            raise Invalid(f"{name} goes with a value, not with {source}")
+    """The new object; metadata, mimetype and fields of the client's own in the body replace the source's."""
+    _check_fits(call, body, source)
+    found, selection = _source_and_fields(call, body, source, kind)
+    with denied_as_invalid(source):
+        if not selection:
+            act = call.cloud.copy_object if source == "copy" else call.cloud.move_object
+            return act(found, address, _changes(call, body, found))
+        if source == "move":
+            raise Invalid("move of single fields isn't possible: expected the URI of an object as a whole")
+        changes = _chosen(call, found, selection, body)
+        new = NewObject(
+            kind,
+            changes.metadata or {},
+            changes.mimetype or "text/plain",
+            changes.encoding or Encoding.UTF_8,
+            fields=changes.fields or {},
+        )
+        if kind is not ObjectKind.DATAOBJECT:
+            return call.cloud.create_object(address, new)
+        with call.cloud.receive_value() as received:
+            received.fill(_chosen_value(call, found, selection))
+            return call.cloud.create_object(address, new, received)
+
+
+def copy_onto(call: Call, target: Found, body: dict[str, Any]) -> None:
+    """An object that exists becomes as the source is, or takes the fields that are named from it (1.1.1 §8.4.4)."""
+    _check_fits(call, body, "copy")
+    source, selection = _source_and_fields(call, body, "copy", target.object.kind)
+    with denied_as_invalid("copy"):
+        if not selection:
+            metadata = changed_metadata(call.site, target.object.metadata, body, selection)
+            call.cloud.copy_onto(source, target, replace(_changes(call, body, source), metadata=metadata))
+            return
+        changes = _chosen(call, source, selection, body, target)
+        if not any(field.name == "value" for field in selection):
+            call.cloud.change_object(target, changes)
+            return
+        with call.cloud.receive_value() as received:
+            received.fill(_chosen_value(call, source, selection))
+            call.cloud.change_object(target, changes, received)
+
+
+def _check_fits(call: Call, body: dict[str, Any], source: str) -> None:
+    if "valuetransferencoding" in body:
+        raise Invalid(f"valuetransferencoding goes with a value, not with {source}")
     if call.request.get_header("X-CDMI-Partial") is not None:
-        raise falcon.HTTPBadRequest(description=f"X-CDMI-Partial doesn't go with {source}.")
-    found = source_of(call, body, source, kind)
+        raise Invalid(f"X-CDMI-Partial doesn't go with {source}")
+    if any(field.name in RANGED and field.part is not None for field in call.selection):
+        raise Invalid(f"a range in the URI doesn't go with {source}: expected it in the URI of the source")
+
+
+def _changes(call: Call, body: dict[str, Any], source: Found) -> ObjectChanges:
+    """What the body says of the new object; the rest is as it is in the source."""
     metadata = new_metadata(call.site, body["metadata"]) if "metadata" in body else None
-    act = call.cloud.copy_object if source == "copy" else call.cloud.move_object
-    return act(found, address, metadata, bodies.mimetype_of(body))
+    fields = bodies.changed_fields(call, source.object.fields, body)
+    return ObjectChanges(metadata, bodies.mimetype_of(body), fields=fields)
+
+
+def _chosen(
+    call: Call, source: Found, selection: Selection, body: dict[str, Any], target: Found | None = None
+) -> ObjectChanges:
+    """The fields that are named, as they are in the source or the body; None for those that aren't."""
+    names = {field.name for field in selection}
+    if "children" in names or ("value" in names and source.object.kind is ObjectKind.QUEUE):
+        raise Invalid("children, and values of queues, can't be copied on their own: expected other fields")
+    stored = source.object
+    call.cloud.require(source, AceMask.READ_METADATA)
+    metadata = None
+    if "metadata" in names or "metadata" in body:
+        items = {name: value for name, value in stored.metadata.items() if name not in NOT_COPIED}
+        given = {"metadata": body.get("metadata", items)}
+        metadata = changed_metadata(call.site, target.object.metadata if target else {}, given, selection)
+    mimetype = bodies.mimetype_of(body) or (stored.mimetype or None if "mimetype" in names else None)
+    encoding = None
+    if "value" in names:
+        encoding = Encoding.BASE64 if selection.range_of("value") else stored.encoding
+    fields = {name: value for name, value in stored.fields.items() if name in names}
+    fields = {**(target.object.fields if target else {}), **fields, **body}
+    return ObjectChanges(metadata, mimetype, encoding, fields=bodies.other_fields(call.site, fields))
+
+
+def _chosen_value(call: Call, source: Found, selection: Selection) -> Iterator[bytes]:
+    """The value, or the range of it that is named; nothing where it isn't."""
+    if not any(field.name == "value" for field in selection):
+        return
+    call.cloud.require(source, AceMask.READ_OBJECT)
+    now, value = call.cloud.open_value(source)
+    if now.object.completion != COMPLETE:
+        raise Conflict("what is to be copied is still being written")
+    asked = selection.range_of("value") or ByteRange(0, max(now.object.size_bytes - 1, 0))
+    yield from pieces(value, asked.within(now.object.size_bytes))

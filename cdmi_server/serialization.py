@@ -17,7 +17,7 @@ from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
 from cdmi_server.metadata import new_metadata, read_metadata
 from cdmi_server.negotiation import MEDIA_TYPES
-from cdmi_server.relocation import source_of
+from cdmi_server.relocation import denied_as_invalid, source_of
 from cdmi_server.values import encoded_value, pieces, queue_fields
 from cdmi_server.views import common_fields
 from renderers.cdmi import json, ranges
@@ -39,14 +39,16 @@ KINDS = {media_type: kind for kind, media_type in MEDIA_TYPES.items()}
 def serialize(call: Call, address: Address | None, body: dict[str, Any]) -> Found:
     """A data object whose value is the source; what the caller may not read is left out."""
     source = source_of(call, body, "serialize")
-    call.cloud.require(source, AceMask.READ_OBJECT | AceMask.READ_METADATA)
+    with denied_as_invalid("serialize"):
+        call.cloud.require(source, AceMask.READ_OBJECT | AceMask.READ_METADATA)
     if address is not None:
         call.cloud.may_create(address, ObjectKind.DATAOBJECT)
     metadata = new_metadata(call.site, body.get("metadata", {}))
     mimetype = bodies.mimetype_of(body) or MEDIA_TYPES[source.object.kind]
+    new = NewObject(ObjectKind.DATAOBJECT, metadata, mimetype, fields=bodies.other_fields(call.site, body))
     with call.cloud.receive_value() as received:
         received.fill(_texts(call, source, DEPTH_MAX))
-        return call.cloud.create_object(address, NewObject(ObjectKind.DATAOBJECT, metadata, mimetype), received)
+        return call.cloud.create_object(address, new, received)
 
 
 def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
@@ -106,6 +108,7 @@ def deserialize(call: Call, address: Address | None, body: dict[str, Any], sourc
         fields["metadata"] = body["metadata"]
     if "mimetype" in body:
         fields["mimetype"] = body["mimetype"]
+    fields |= bodies.other_fields(call.site, body)
     # The files stay open, and so unswept, until all of it is committed.
     with ExitStack() as stack, call.cloud.atomically():
         return _make(call, stack, address, fields)
@@ -131,6 +134,7 @@ def _make(call: Call, stack: ExitStack, address: Address | None, fields: dict[st
     if kind is None:
         raise Invalid(f"objectType is {str(fields.get('objectType'))[:60]!r}: expected one of {', '.join(KINDS)}")
     metadata = new_metadata(call.site, fields.get("metadata", {}))
+    others = bodies.other_fields(call.site, fields)
     identity = _identity(call, fields.get("objectID"))
     if kind is ObjectKind.DATAOBJECT:
         if "value" not in fields:
@@ -139,8 +143,9 @@ def _make(call: Call, stack: ExitStack, address: Address | None, fields: dict[st
         mimetype = bodies.mimetype_of(fields) or "text/plain"
         received = stack.enter_context(call.cloud.receive_value())
         received.write(bodies.value_of(fields, encoding))
-        return call.cloud.create_object(address, NewObject(kind, metadata, mimetype, encoding, id=identity), received)
-    made = call.cloud.create_object(address, NewObject(kind, metadata, id=identity))
+        new = NewObject(kind, metadata, mimetype, encoding, id=identity, fields=others)
+        return call.cloud.create_object(address, new, received)
+    made = call.cloud.create_object(address, NewObject(kind, metadata, id=identity, fields=others))
     if kind is ObjectKind.QUEUE:
         _fill_queue(call, made, fields)
         return made

@@ -17,5 +17,7 @@ class Site:
     metadata_maxitems: int = 1024
     metadata_maxsize_bytes: int = 4096
     metadata_maxtotalsize_bytes: int = 64 << 10
+    fields_maxsize_bytes: int = 64 << 10
+    """Of an object's fields that the standard doesn't define, together."""
     page_size: int = 1000
     """Rows of a page for people."""

@@ -27,9 +27,10 @@ def path_of(call: Call, found: Found) -> str:
 
 
 def common_fields(call: Call, found: Found) -> dict[str, Any]:
-    """Those that containers, data objects and queues share, up to the metadata."""
+    """Those that containers, data objects and queues share, up to the metadata, and the client's own."""
     stored = found.object
-    fields: dict[str, Any] = {"objectType": MEDIA_TYPES[stored.kind], "objectID": identity_of(call, found)}
+    fields: dict[str, Any] = dict(stored.fields) if found.rights & AceMask.READ_METADATA else {}
+    fields |= {"objectType": MEDIA_TYPES[stored.kind], "objectID": identity_of(call, found)}
     slash = "/" if stored.kind is ObjectKind.CONTAINER else ""
     if found.names == ():
         fields |= {"objectName": ROOTS[call.version], "parentURI": ""}

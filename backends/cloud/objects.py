@@ -122,6 +122,7 @@ class ObjectDoor(Door):
                     "encoding": new.encoding.value,
                     "completion": new.completion,
                     "target": new.target,
+                    "fields": Jsonb(new.fields),
                     **parts,
                 },
             )
@@ -242,6 +243,9 @@ class ObjectDoor(Door):
             self._refuse_kept(found, now)
         if changes.metadata is not None:
             self._check_metadata_change(found, own_metadata(changes.metadata), now)
+        if changes.fields is not None and changes.fields != found.object.fields:
+            self.require(found, AceMask.WRITE_METADATA)
+            self._refuse_kept(found, now)
         return found
 
     def _check_metadata_change(self, found: Found, new: Metadata, now: datetime) -> None:
@@ -279,10 +283,16 @@ class ObjectDoor(Door):
             raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
         if found.names is not None and SNAPSHOTS in found.names[:-2]:
             raise Invalid("a snapshot can't be changed: expected it to be deleted as a whole")
-        if not (found.rights & AceMask.DELETE or found.parent_rights & AceMask.DELETE_OBJECT):
-            raise NotAllowed(f"the access control list doesn't let {self._caller.user_name} delete it")
+        # 1.1.1 §16.1.5: a DELETE is refused without DELETE, and without its container's DELETE_OBJECT.
+        self.require(found, AceMask.DELETE)
+        if found.parent_id is not None and not found.parent_rights & AceMask.DELETE_OBJECT:
+            raise NotAllowed(f"its container's access control list doesn't let {self._caller.user_name} delete it")
         now = datetime.now(UTC)
         self._refuse_kept(found, now)
+        self._check_below(connection, found, now)
+
+    def _check_below(self, connection: Connection, found: Found, now: datetime) -> None:
+        """Whether all that is in a container may be deleted."""
         for row in connection.execute(query("objects.below"), {"id": found.object.id}).fetchall():
             reason = retention.reason_to_keep(row[1], now)
             if reason is not None:
@@ -298,6 +308,7 @@ class ObjectDoor(Door):
                 "metadata": None if changes.metadata is None else Jsonb(own_metadata(changes.metadata)),
                 "mimetype": changes.mimetype,
                 "encoding": None if changes.encoding is None else changes.encoding.value,
+                "fields": None if changes.fields is None else Jsonb(changes.fields),
                 "completion": changes.completion,
             },
         )
@@ -338,6 +349,7 @@ def object_from_row(row: Sequence[Any]) -> StoredObject:
         mimetype=row[6] or "", encoding=Encoding(row[7] or "utf-8"), completion=row[8], target=row[9],
         size_bytes=row[10], contiguous_bytes=row[11], created_at=row[12], modified_at=row[13], modifications=row[14],
         value=row[15], value_file=row[16], first_position=row[17], next_position=row[18],
+        fields=row[19],
     )  # fmt: skip
 
 

@@ -2,43 +2,93 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from backends import retention
 from backends.acl import AceMask
 from backends.cloud.objects import check_metadata, check_name, own_metadata
 from backends.cloud.values import ValueDoor
 from backends.errors import Conflict, Invalid, NotFound
-from backends.objects import COMPLETE, SNAPSHOTS, Address, Found, Metadata, NewObject, ObjectKind
+from backends.objects import (
+    COMPLETE,
+    NO_CHANGES,
+    SNAPSHOTS,
+    Address,
+    Found,
+    NewObject,
+    ObjectChanges,
+    ObjectKind,
+    StoredObject,
+)
 from backends.store.database import Connection, query
+
+NOT_COPIED = frozenset({"cdmi_acl", retention.PERIOD, retention.RETENTION_ID, retention.HOLDS})
+"""What stays with an object that a copy replaces."""
 
 
 class TreeDoor(ValueDoor):
     """One statement a tree, however large it is."""
 
-    def copy_object(
-        self, source: Found, address: Address | None, metadata: Metadata | None = None, mimetype: str | None = None
-    ) -> Found:
+    def copy_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
         """With all that is below it, but without snapshots, holds and retention; it is the caller's."""
-        if metadata is not None:
-            check_metadata(metadata)
+        check_metadata(changes.metadata or {})
         with self._change() as connection:
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
             self._require_readable(connection, source)
-            return self._copy(connection, source, parent, address.names[-1] if address else None, metadata, mimetype)
+            return self._copy(connection, source, parent, address.names[-1] if address else None, changes)
 
-    def move_object(
-        self, source: Found, address: Address | None, metadata: Metadata | None = None, mimetype: str | None = None
-    ) -> Found:
+    def copy_onto(self, source: Found, target: Found, changes: ObjectChanges = NO_CHANGES) -> None:
+        """`target`, of the same kind, becomes as `source` is and has copies of its children instead of its own.
+
+        It keeps its ID, place, snapshots, values in a queue, access list, holds and retention.
+        """
+        with self._change() as connection:
+            for one in sorted((source, target), key=lambda found: found.object.id):
+                self._lock(connection, one)
+            source = self._find(source.address)
+            self._refuse_inside(source, target)
+            self._require_readable(connection, source)
+            self._share(connection, source)
+            changes = _as_in(source.object, target.object, changes)
+            is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
+            target = self._changeable(connection, target, changes, valued=is_dataobject)
+            dropped: set[UUID | None] = set()
+            if is_dataobject:
+                dropped = {target.object.value_file}
+                connection.execute(query("objects.share_value"), {"id": target.object.id, "source": source.object.id})
+            elif target.object.kind is ObjectKind.CONTAINER:
+                dropped = self._replace_children(connection, source, target)
+            self._write_changes(connection, target, changes)
+        for file in dropped:
+            self._drop(file)
+
+    def _replace_children(self, connection: Connection, source: Found, target: Found) -> set[UUID | None]:
+        """The files of the values that are gone."""
+        now = datetime.now(UTC)
+        self.require(target, AceMask.DELETE_OBJECT | AceMask.ADD_OBJECT | AceMask.ADD_SUBCONTAINER)
+        self._refuse_kept(target, now)
+        self._check_below(connection, target, now)
+        above = [one.id for one in (*source.ancestors, source.object)]
+        if target.object.id in above:
+            child = (*source.ancestors, source.object)[above.index(target.object.id) + 1]
+            if child.name != SNAPSHOTS:
+                raise Invalid("a container can't be replaced by something in it, but for its snapshots")
+        rows = connection.execute(query("objects.delete_children"), {"id": target.object.id}).fetchall()
+        self._copy(connection, source, None, None, NO_CHANGES, onto=target)
+        return {row[0] for row in rows}
+
+    def move_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
         """The same objects at another place, or at none but their ID (`address` None)."""
-        if metadata is not None:
-            check_metadata(metadata)
+        check_metadata(changes.metadata or {})
         with self._change() as connection:
             self._lock(connection, source)
-            source = self._find(Address(start=source.object.id))
+            source = self._find(source.address)
             parent = self.may_create(address, source.object.kind) if address else None
             if parent is None and source.object.kind is ObjectKind.CONTAINER:
                 raise Invalid("a container can't be without a path")
@@ -54,16 +104,9 @@ class TreeDoor(ValueDoor):
                     connection.execute(query("objects.move"), values)
             except psycopg.errors.UniqueViolation:
                 raise Conflict(f"there is something called {values['name']!r} already") from None
-            if metadata is not None or mimetype is not None:
-                changed = {
-                    "id": source.object.id,
-                    "metadata": None if metadata is None else Jsonb(own_metadata(metadata)),
-                    "mimetype": mimetype,
-                    "encoding": None,
-                    "completion": source.object.completion,
-                }
-                connection.execute(query("objects.change"), changed)
-            return self._find(Address(start=source.object.id))
+            if changes != NO_CHANGES:
+                self._write_changes(connection, source, replace(changes, completion=source.object.completion))
+            return self._find(source.address)
 
     def snapshot_container(self, container: Found, name: str) -> None:
         """What the container holds now, as a child of its `cdmi_snapshots`; one of the same name is replaced."""
@@ -85,7 +128,7 @@ class TreeDoor(ValueDoor):
                 self._check_deletable(connection, old)
                 rows = connection.execute(query("objects.delete"), {"id": old.object.id}).fetchall()
                 replaced = {row[0] for row in rows if row[0] is not None}
-            self._copy(connection, container, folder, name, None, None)
+            self._copy(connection, container, folder, name, NO_CHANGES)
         for file in replaced:
             self._drop(file)
 
@@ -109,7 +152,7 @@ class TreeDoor(ValueDoor):
                     "id": uuid4(), "parent": container.object.id, "name": SNAPSHOTS, "kind": new.kind.value,
                     "metadata": Jsonb({}), "mimetype": "", "encoding": new.encoding.value,
                     "completion": COMPLETE, "target": None, "value": None, "value_file": None, "size_bytes": 0,
-                    "written": None,
+                    "written": None, "fields": Jsonb({}),
                 },
             )  # fmt: skip
             return self._find(address)
@@ -120,29 +163,36 @@ class TreeDoor(ValueDoor):
         source: Found,
         parent: Found | None,
         name: str | None,
-        metadata: Metadata | None,
-        mimetype: str | None,
+        changes: ObjectChanges,
+        onto: Found | None = None,
     ) -> Found:
-        # Whoever replaces a value waits for these locks, and then sees that its file is shared.
-        states = connection.execute(query("objects.share_tree"), {"id": source.object.id}).fetchall()
-        if any(row[0] != COMPLETE for row in states):
-            raise Conflict("what is to be copied is still being written")
-        copy_id = uuid4()
+        """What is below `source` with it, or in place of it below `onto`."""
+        self._share(connection, source)
+        copy_id = onto.object.id if onto else uuid4()
         values = {
             "source": source.object.id,
             "copy": copy_id,
             "parent": parent.object.id if parent else None,
             "name": name,
             "owner": self._caller.user_name,
-            "metadata": None if metadata is None else Jsonb(own_metadata(metadata)),
-            "mimetype": mimetype,
+            "onto": onto is not None,
+            "metadata": None if changes.metadata is None else Jsonb(own_metadata(changes.metadata)),
+            "mimetype": changes.mimetype,
+            "fields": None if changes.fields is None else Jsonb(changes.fields),
         }
         try:
             with connection.transaction():
                 connection.execute(query("objects.copy_tree"), values)
         except psycopg.errors.UniqueViolation:
-            raise Conflict(f"there is something called {name!r} already") from None
+            what = "a child of that name" if onto else f"something called {name!r}"
+            raise Conflict(f"there is {what} already") from None
         return self._find(Address(start=copy_id))
+
+    def _share(self, connection: Connection, source: Found) -> None:
+        """Whoever replaces a value waits for these locks, and then sees that its file is shared."""
+        states = connection.execute(query("objects.share_tree"), {"id": source.object.id}).fetchall()
+        if any(row[0] != COMPLETE for row in states):
+            raise Conflict("what is to be copied is still being written")
 
     def _require_readable(self, connection: Connection, source: Found) -> None:
         right = AceMask.READ_OBJECT | AceMask.READ_METADATA
@@ -155,4 +205,16 @@ class TreeDoor(ValueDoor):
     def _refuse_inside(source: Found, parent: Found | None) -> None:
         above = {one.id for one in (*parent.ancestors, parent.object)} if parent else set()
         if source.object.id in above:
-            raise Invalid("a container can't be put into itself")
+            raise Invalid("nothing can be copied or moved into itself")
+
+
+def _as_in(source: StoredObject, target: StoredObject, changes: ObjectChanges) -> ObjectChanges:
+    """What makes `target` like `source`, as far as `changes` says nothing else."""
+    metadata = {name: value for name, value in source.metadata.items() if name not in NOT_COPIED}
+    kept = {name: value for name, value in target.metadata.items() if name in NOT_COPIED}
+    return ObjectChanges(
+        {**metadata, **kept} if changes.metadata is None else changes.metadata,
+        changes.mimetype or source.mimetype or None,
+        source.encoding,
+        fields=source.fields if changes.fields is None else changes.fields,
+    )

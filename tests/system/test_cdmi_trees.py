@@ -82,7 +82,7 @@ def test_an_object_can_lose_its_path_and_get_another(client: Client) -> None:
 def test_holds_stay_behind_and_held_objects_stay_where_they_are(client: Client) -> None:
     held = {"metadata": {"cdmi_hold_id": ["x"]}}
     client.send("PUT", "/cdmi/box/small?metadata:cdmi_hold_id", DATAOBJECT, held)
-    assert client.send("PUT", "/cdmi/moved", DATAOBJECT, {"move": "/box/small"}).status_code == 403
+    assert client.send("PUT", "/cdmi/moved", DATAOBJECT, {"move": "/box/small"}).status_code == 400
     copy = client.send("PUT", "/cdmi/copy", DATAOBJECT, {"copy": "/box/small"})
     assert "cdmi_hold_id" not in copy.json["metadata"]
     assert client.send("DELETE", "/cdmi/copy", DATAOBJECT).status_code == 204
@@ -234,3 +234,169 @@ def test_a_chosen_id_is_never_another_projects(client: Client, database: Databas
     assert made.json["objectID"] != stolen
     other = Client(database, caller(theirs), client.folder)
     assert other.send("GET", "/cdmi/", CONTAINER).json["children"] == ["disks/"]
+
+
+def test_a_copy_onto_what_exists_replaces_it_and_keeps_its_id(client: Client) -> None:
+    client.plain("PUT", "/cdmi/target", LARGE[1:])
+    known = identity(client, "target")
+    assert client.send("PUT", "/cdmi/target", DATAOBJECT, {"copy": "/box/small"}).status_code == 204
+    found = client.send("GET", "/cdmi/target", DATAOBJECT).json
+    assert (found["objectID"], found["value"], found["mimetype"]) == (known, "small", "x/y")
+    assert found["metadata"]["a"] == "1"
+    assert len(client.files()) == 1
+    again = {"copy": "/box/inner/large", "metadata": {"b": "2"}, "mimetype": "b/b"}
+    assert client.send("PATCH", "/cdmi/2.0.0/target", DATAOBJECT, again).status_code == 204
+    assert client.plain("GET", "/cdmi/target").content == LARGE
+    found = client.send("GET", "/cdmi/target?mimetype;metadata:b;metadata:a", DATAOBJECT).json
+    assert (found["mimetype"], found["metadata"]) == ("b/b", {"b": "2"})
+    assert len(client.files()) == 1
+    whole = client.send("PUT", "/cdmi/2.0.0/target", DATAOBJECT, {"copy": "/box/small"})
+    assert (whole.status_code, whole.json["objectID"], whole.json["metadata"]["a"]) == (201, known, "1")
+    for source in ("/none", "/target", "/box/"):
+        assert client.send("PUT", "/cdmi/target", DATAOBJECT, {"copy": source}).status_code == 400
+    client.send("PUT", "/cdmi/target?metadata:cdmi_hold_id", DATAOBJECT, {"metadata": {"cdmi_hold_id": ["x"]}})
+    assert client.send("PUT", "/cdmi/target", DATAOBJECT, {"copy": "/box/inner/large"}).status_code == 400
+    assert client.plain("GET", "/cdmi/target").content == b"small"
+
+
+def test_a_copy_onto_a_container_replaces_what_is_in_it(client: Client) -> None:
+    client.send("PUT", "/cdmi/target/", CONTAINER, {"metadata": {"c": "3"}})
+    client.plain("PUT", "/cdmi/target/old", LARGE[1:])
+    client.send("PUT", "/cdmi/target/", CONTAINER, {"snapshot": "before"})
+    known = identity(client, "target/")
+    assert client.send("PUT", "/cdmi/target/", CONTAINER, {"copy": "/box/"}).status_code == 204
+    found = client.send("GET", "/cdmi/target/", CONTAINER).json
+    assert (found["objectID"], found["children"]) == (known, ["inner/", "small"])
+    assert (found["metadata"]["of"], "c" in found["metadata"]) == ("box", False)
+    assert client.plain("GET", "/cdmi/target/inner/large").content == LARGE
+    assert client.plain("GET", "/cdmi/target/cdmi_snapshots/before/old").content == LARGE[1:]
+    for source in ("/target/", "/target/inner/", "/"):
+        assert client.send("PUT", "/cdmi/target/", CONTAINER, {"copy": source}).status_code == 400
+    whole = client.send("PUT", "/cdmi/2.0.0/target/", CONTAINER, {"copy": "/box/inner/"})
+    assert (whole.status_code, whole.json["objectID"], whole.json["children"]) == (201, known, ["large"])
+
+
+def test_a_snapshot_is_restored_in_place(client: Client) -> None:
+    before = identity(client, "box/")
+    client.send("PUT", "/cdmi/box/", CONTAINER, {"snapshot": "monday"})
+    client.plain("PUT", "/cdmi/box/inner/large", b"new")
+    client.plain("PUT", "/cdmi/box/later", b"later")
+    restored = client.send("PUT", "/cdmi/box/", CONTAINER, {"copy": "/box/cdmi_snapshots/monday/"})
+    assert restored.status_code == 204
+    found = client.send("GET", "/cdmi/box/", CONTAINER).json
+    assert (found["children"], found["snapshots"]) == (["inner/", "small"], ["/cdmi/box/cdmi_snapshots/monday/"])
+    assert identity(client, "box/") == before
+    assert client.plain("GET", "/cdmi/box/inner/large").content == LARGE
+    assert client.send("PUT", "/cdmi/box/cdmi_snapshots/monday/", CONTAINER, {"copy": "/box/"}).status_code == 400
+
+
+def test_nothing_that_is_held_goes_by_a_copy(client: Client) -> None:
+    held = {"metadata": {"cdmi_hold_id": ["x"]}}
+    client.send("PUT", "/cdmi/empty/", CONTAINER, {})
+    client.send("PUT", "/cdmi/box/small?metadata:cdmi_hold_id", DATAOBJECT, held)
+    assert client.send("PUT", "/cdmi/box/", CONTAINER, {"copy": "/empty/"}).status_code == 400
+    assert client.send("GET", "/cdmi/box/", CONTAINER).json["children"] == ["inner/", "small"]
+
+
+def test_a_copy_onto_a_queue_keeps_its_values(client: Client) -> None:
+    for name in ("q", "r"):
+        client.send("PUT", f"/cdmi/{name}", QUEUE, {"metadata": {"name": name}})
+        client.send("POST", f"/cdmi/{name}", QUEUE, {"value": [name]})
+    assert client.send("PUT", "/cdmi/q", QUEUE, {"copy": "/r"}).status_code == 204
+    found = client.send("GET", "/cdmi/q", QUEUE).json
+    assert (found["metadata"]["name"], found["value"]) == ("r", ["q"])
+
+
+@pytest.mark.parametrize(
+    ("source", "query", "expected"),
+    [
+        ("/box/small?value", "", ("small", "text/plain", {})),
+        ("/box/small", "?value", ("small", "text/plain", {})),
+        ("/box/small?mimetype;metadata:a", "", ("", "x/y", {"a": "1"})),
+        ("/box/small?value:1-2", "", ("bWE=", "text/plain", {})),
+    ],
+)
+def test_a_copy_takes_the_fields_that_are_named(
+    client: Client, source: str, query: str, expected: tuple[str, str, dict[str, str]]
+) -> None:
+    client.send("PUT", "/cdmi/box/small?metadata:b", DATAOBJECT, {"metadata": {"b": "2"}})
+    assert client.send("PUT", f"/cdmi/copy{query}", DATAOBJECT, {"copy": source}).status_code == 201
+    found = client.send("GET", "/cdmi/copy", DATAOBJECT).json
+    own = {name: value for name, value in found["metadata"].items() if not name.startswith("cdmi_")}
+    assert (found["value"], found["mimetype"], own) == expected
+
+
+def test_fields_that_are_copied_leave_the_others_as_they_are(client: Client) -> None:
+    other = {"value": "other", "mimetype": "o/o", "metadata": {"c": "3"}}
+    client.send("PUT", "/cdmi/other", DATAOBJECT, other)
+    assert client.send("PUT", "/cdmi/box/small?metadata:c", DATAOBJECT, {"copy": "/other"}).status_code == 204
+    assert client.send("PATCH", "/cdmi/2.0.0/box/small", DATAOBJECT, {"copy": "/other?value"}).status_code == 204
+    found = client.send("GET", "/cdmi/box/small", DATAOBJECT).json
+    assert (found["value"], found["mimetype"]) == ("other", "x/y")
+    assert (found["metadata"]["a"], found["metadata"]["c"]) == ("1", "3")
+    assert client.send("PUT", "/cdmi/new/", CONTAINER, {"copy": "/box/?metadata"}).json["metadata"]["of"] == "box"
+    for path, body in (
+        ("new?value", {"copy": "/other?value"}),
+        ("new?value:0-1", {"copy": "/other"}),
+        ("new", {"move": "/other?value"}),
+        ("new", {"serialize": "/other?value"}),
+    ):
+        assert client.send("PUT", f"/cdmi/{path}", DATAOBJECT, body).status_code == 400
+    assert client.send("PUT", "/cdmi/more/", CONTAINER, {"copy": "/box/?children"}).status_code == 400
+
+
+@pytest.mark.parametrize(("how", "mask"), [("copy", 0x1), ("copy", 0x8), ("move", 0x10000), ("serialize", 0x1)])
+def test_what_an_access_list_forbids_is_a_fault_of_the_copy(client: Client, how: str, mask: int) -> None:
+    client.send("PUT", "/cdmi/target", DATAOBJECT, {"value": "target"})
+    acl = [{"acetype": "0x0", "identifier": "OWNER@", "aceflags": "0x0", "acemask": f"{0x1F07FF & ~mask:#x}"}]
+    client.send("PUT", "/cdmi/box/small?metadata:cdmi_acl", DATAOBJECT, {"metadata": {"cdmi_acl": acl}})
+    assert client.send("PUT", "/cdmi/new", DATAOBJECT, {how: "/box/small"}).status_code == 400
+    assert client.send("PUT", "/cdmi/new?metadata;value", DATAOBJECT, {how: "/box/small"}).status_code == 400
+    assert client.send("PUT", "/cdmi/target", DATAOBJECT, {how: "/box/small"}).status_code == 400
+    assert client.send("GET", "/cdmi/", CONTAINER).json["children"] == ["box/", "disks/", "target"]
+    assert client.plain("GET", "/cdmi/target").content == b"target"
+    assert client.send("GET", "/cdmi/box/small?objectName", DATAOBJECT).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "mask"), [("box/small", 0x10000), ("box/", 0x40)])
+def test_delete_needs_the_right_on_the_object_and_on_its_container(client: Client, path: str, mask: int) -> None:
+    kind = CONTAINER if path.endswith("/") else DATAOBJECT
+    acl = [{"acetype": "0x0", "identifier": "OWNER@", "aceflags": "0x3", "acemask": f"{0x1F07FF & ~mask:#x}"}]
+    client.send("PUT", f"/cdmi/{path}?metadata:cdmi_acl", kind, {"metadata": {"cdmi_acl": acl}})
+    assert client.send("DELETE", "/cdmi/box/small", DATAOBJECT).status_code == 403
+    everything = [{**acl[0], "acemask": "0x1f07ff"}]
+    client.send("PUT", f"/cdmi/{path}?metadata:cdmi_acl", kind, {"metadata": {"cdmi_acl": everything}})
+    assert client.send("DELETE", "/cdmi/box/small", DATAOBJECT).status_code == 204
+
+
+@pytest.mark.parametrize(("path", "kind"), [("o", DATAOBJECT), ("c/", CONTAINER), ("q", QUEUE)])
+def test_fields_that_no_standard_defines_are_kept(client: Client, path: str, kind: str) -> None:
+    own = {"vendor": {"deep": [1, None, "ż"]}, "x-y": 5}
+    made = client.send("PUT", f"/cdmi/{path}", kind, {"metadata": {"a": "1"}, **own})
+    assert {name: made.json.get(name) for name in own} == own
+    assert client.send("PUT", f"/cdmi/{path}", kind, {"later": True}).status_code == 204
+    assert client.send("PUT", f"/cdmi/{path}?metadata:b", kind, {"passed_over": 1}).status_code == 204
+    found = client.send("GET", f"/cdmi/{path}", kind).json
+    assert {name: found.get(name) for name in (*own, "later", "passed_over")} == {
+        **own, "later": True, "passed_over": None,
+    }  # fmt: skip
+    assert client.send("GET", f"/cdmi/{path}?vendor", kind).json == {"vendor": own["vendor"]}
+    echoed = {name: value for name, value in found.items() if name not in ("value", "metadata")}
+    if kind == DATAOBJECT:
+        assert list(found)[-3:] == ["valuerange", "valuetransferencoding", "value"]
+        assert client.send("PUT", "/cdmi/o", kind, echoed).status_code == 204
+    assert client.send("GET", f"/cdmi/{path}", kind).json["objectID"] == found["objectID"]
+
+    copy = f"copy{path}"
+    assert client.send("PUT", f"/cdmi/{copy}", kind, {"copy": f"/{path}", "later": 2}).json["later"] == 2
+    assert client.send("GET", f"/cdmi/{copy}?vendor", kind).json == {"vendor": own["vendor"]}
+    client.send("PUT", "/cdmi/saved", DATAOBJECT, {"serialize": f"/{path}"})
+    back = client.send("PUT", f"/cdmi/back{path}", kind, {"deserialize": "/saved"})
+    assert (back.json["vendor"], back.json["later"]) == (own["vendor"], True)
+    if kind != QUEUE:
+        assert "vendor" not in client.send("PUT", f"/cdmi/2.0.0/{path}", kind, {"other": 1}).json
+
+    large = {"vendor": "x" * (64 << 10)}
+    assert client.send("PUT", f"/cdmi/{path}", kind, large).status_code == 400
+    assert client.send("PUT", f"/cdmi/more{path}", kind, large).status_code == 400
+    assert client.send("PUT", f"/cdmi/{path}", kind, {"nul": "\0"}).status_code == 400
