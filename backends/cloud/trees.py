@@ -70,6 +70,8 @@ class TreeDoor(ValueDoor):
 
     def _replace_children(self, connection: Connection, source: Found, target: Found) -> set[UUID | None]:
         """The files of the values that are gone."""
+        if target.object.id == self._caller.project_id:
+            raise Invalid("the root container can't be replaced")
         now = datetime.now(UTC)
         self.require(target, AceMask.DELETE_OBJECT | AceMask.ADD_OBJECT | AceMask.ADD_SUBCONTAINER)
         self._refuse_kept(target, now)

@@ -272,6 +272,7 @@ def test_a_copy_onto_a_container_replaces_what_is_in_it(client: Client) -> None:
     assert client.plain("GET", "/cdmi/target/cdmi_snapshots/before/old").content == LARGE[1:]
     for source in ("/target/", "/target/inner/", "/"):
         assert client.send("PUT", "/cdmi/target/", CONTAINER, {"copy": source}).status_code == 400
+    assert client.send("PUT", "/cdmi/", CONTAINER, {"copy": "/box/inner/"}).status_code == 400
     whole = client.send("PUT", "/cdmi/2.0.0/target/", CONTAINER, {"copy": "/box/inner/"})
     assert (whole.status_code, whole.json["objectID"], whole.json["children"]) == (201, known, ["large"])
 
