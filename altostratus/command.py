@@ -15,6 +15,7 @@ import click
 import psycopg
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from altostratus import settings as settings_module
 from altostratus.settings import Settings, SettingsError
@@ -199,13 +200,26 @@ def image_list(settings: Settings) -> None:
 
 @image.command("remove")
 @click.argument("name")
+@click.option("--project", help="Whose saved image; everybody's if not given.")
 @click.pass_obj
-def image_remove(settings: Settings, name: str) -> None:
+def image_remove(settings: Settings, name: str, project: str | None) -> None:
     """Nothing new starts from it; its file goes when no disk is made from it any more."""
     with _database(settings) as connection:
-        gone = connection.execute("UPDATE image SET deleting = true WHERE name = %s AND NOT deleting", [name])
+        gone = connection.execute(
+            "UPDATE image SET deleting = true WHERE name = %s AND NOT deleting"
+            " AND project_id IS NOT DISTINCT FROM (SELECT id FROM project WHERE name = %s)"
+            " AND (project_id IS NULL) = %s",
+            [name, project, project is None],
+        )
+        rows = connection.execute(
+            "SELECT p.name FROM image i JOIN project p ON p.id = i.project_id WHERE i.name = %s AND NOT i.deleting"
+            " ORDER BY 1",
+            [name],
+        ).fetchall()
     if gone.rowcount == 0:
-        raise click.ClickException(f"there is no image {name!r}")
+        whose = f" of the project {project!r}" if project else " of everybody's"
+        others = f"; there is one of {', '.join(row[0] for row in rows)} (--project)" if rows else ""
+        raise click.ClickException(f"there is no image {name!r}{whose}{others}")
 
 
 @main.group()
@@ -285,7 +299,8 @@ def _database(settings: Settings) -> Iterator[Connection]:
 
 
 def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    """A line for each row, however wide: where lines end is for the terminal to decide."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(str(value) for value in row))
-    Console(soft_wrap=True).print(table)
+        table.add_row(*(Text(str(value)) for value in row))
+    Console(width=10_000).print(table)

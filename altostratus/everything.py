@@ -227,7 +227,9 @@ def _import_default_image(settings: Settings, path: Path | None) -> None:
     if path is None:
         return
     with psycopg.connect(settings.conninfo, autocommit=True) as connection:
-        present = connection.execute("SELECT 1 FROM image WHERE name = %s AND state = 'ready'", [DEFAULT_IMAGE])
+        present = connection.execute(
+            "SELECT 1 FROM image WHERE name = %s AND project_id IS NULL AND state = 'ready'", [DEFAULT_IMAGE]
+        )
         if present.fetchone() is None:
             click.echo("importing the default image", err=True)
             title = "A small Linux to try things with"

@@ -23,7 +23,7 @@ def add_image(
     title: str,
     declared: ImageFormat | None = None,
 ) -> ImageFacts:
-    """For everybody. An import that was cut off is begun again; `Conflict` if the name is taken."""
+    """For everybody. An import that was cut off is begun again; `Conflict` if the site has another of that name."""
     check_term("the image's name", name)
     image_id = _claim(connection, name, title)
     pool = pool_of(settings)
@@ -43,10 +43,10 @@ def add_image(
 def _claim(connection: Connection, name: str, title: str) -> UUID:
     with connection.transaction():
         row = connection.execute(
-            "SELECT id, state, source_machine_id FROM image WHERE name = %s AND NOT deleting FOR UPDATE", [name]
+            "SELECT id, state FROM image WHERE name = %s AND project_id IS NULL AND NOT deleting FOR UPDATE", [name]
         ).fetchone()
         if row is not None:
-            if row[1] != "pending" or row[2] is not None:
+            if row[1] != "pending":
                 raise Conflict(f"the image name {name!r} is taken")
             found: UUID = row[0]
             return found

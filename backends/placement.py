@@ -1,7 +1,8 @@
 """Which host: where there is room, and never beyond it.
 
-A machine that is *admitted* counts on its host with its cores and memory; its root disk counts as long as it
-exists. All decisions are taken one after the other, under one lock, so that two never take the same room.
+A machine that is *admitted* counts on its host with its cores and memory; its root disk, disks and
+saved images count as long as they exist. All decisions are taken one after the other, under one lock, so that two never
+take the same room.
 """
 
 from __future__ import annotations
@@ -46,11 +47,37 @@ def choose_host(connection: Connection, need: Need) -> str | None:
     return None if row is None else str(row[0])
 
 
-def waiting_message(need: Need) -> str:
+def waiting_message(connection: Connection, need: Need) -> str:
     """The state message of what has to wait."""
-    asked = f"{need.cores} cores, {need.memory_mib} MiB of memory and {need.disk_bytes / 2**30:g} GiB of disk"
-    where = f"on host {need.host}" if need.host else "on any host"
-    return f"waiting for room: asks for {asked}, which are not free {where} now"
+    return f"waiting for room: {shortage(connection, need)}"
+
+
+def shortage(connection: Connection, need: Need) -> str:
+    """What is asked for, and what of it no host had: words for who got None of `choose_host`."""
+    row = connection.execute(query("placement.most_free"), {"host": need.host, "pool": need.pool.value}).fetchone()
+    asked = {
+        "cores": (need.cores, f"{need.cores} core{'' if need.cores == 1 else 's'}"),
+        "memory": (need.memory_mib, f"{need.memory_mib} MiB of memory"),
+        "disk": (need.disk_bytes, f"{need.disk_bytes / 2**30:g} GiB of disk"),
+    }
+    wanted = [words for amount, words in asked.values() if amount]
+    free = (None, None, None) if row is None else row
+    short = [
+        name
+        for (name, (amount, _)), most in zip(asked.items(), free, strict=True)
+        if amount and most is not None and amount > most
+    ]
+    if None in free:
+        lacking = f"host {need.host} did not answer" if need.host else "no host answered"
+    elif short:
+        lacking = f"{' and '.join(short)} short on {f'host {need.host}' if need.host else 'every host'}"
+    else:
+        lacking = "no host had all of it"
+    return f"asks for {_listed(wanted)}; {lacking}" if wanted else lacking
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def place_waiting(connection: Connection) -> Sequence[UUID]:

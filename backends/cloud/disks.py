@@ -13,7 +13,7 @@ from backends.cloud.machines import MOST_DISK_BYTES
 from backends.errors import Conflict, Invalid, NotApplicable
 from backends.jobs import Kind
 from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, NewDisk, Page, Pool
-from backends.placement import Need, choose_host, waiting_message
+from backends.placement import Need, choose_host, shortage, waiting_message
 from backends.states import DISK_ACTIONS, DISK_TARGETS
 from backends.store.database import Connection
 from backends.store.rows import DISKS
@@ -73,7 +73,7 @@ class DiskDoor(ImageDoor):
             if host is not None:
                 break
         if source is not None and host is None:
-            raise Conflict(f"there is no room for a copy: {waiting_message(need)}")
+            raise Conflict(f"there is no room for a copy: {shortage(connection, need)}")
         self._insert(
             connection,
             "disk",
@@ -87,7 +87,7 @@ class DiskDoor(ImageDoor):
                 "source_disk_id": source.id if source else None,
                 "host": host,
                 "pool": pool.value,
-                "state_message": "" if host else waiting_message(need),
+                "state_message": "" if host else waiting_message(connection, need),
             },
         )
         self._tag_new(connection, new.tag_ids, disk_id)
@@ -146,7 +146,7 @@ class DiskDoor(ImageDoor):
             if disk.host is not None:
                 need = Need(disk_bytes=size_bytes - disk.size_bytes, host=disk.host, pool=disk.pool)
                 if choose_host(connection, need) is None:
-                    raise Conflict(f"the storage can't grow: {waiting_message(need)}")
+                    raise Conflict(f"the storage can't grow: {shortage(connection, need)}")
             values = {"size_bytes": size_bytes, "state": DiskState.RESIZE.value}
             self._update(connection, "disk", disk_id, values if disk.host else {"size_bytes": size_bytes})
             self._converge(connection, disk.host, Kind.DISK, disk_id)

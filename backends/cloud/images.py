@@ -8,23 +8,34 @@ from uuid import UUID, uuid4
 from backends.cloud.door import Door
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.jobs import Kind
-from backends.model import EVERYTHING, Filter, Image, ImageState, Role, Size
+from backends.model import EVERYTHING, Filter, Image, ImageState, Machine, Role, Size
 from backends.store.database import Connection
 from backends.store.rows import IMAGES
 from backends.terms import check_term
 
 
 class ImageDoor(Door):
-    """Images without a project are everybody's; a saved machine belongs to its project."""
+    """Images without a project are everybody's; a saved machine belongs to its project.
+
+    A name means the caller's project's image, else everybody's, else (to a cloud admin) the oldest of another's.
+    """
 
     def images(self) -> Sequence[Image]:
-        return self._many(IMAGES, Filter(), EVERYTHING)
+        """In order of creation, those that their names mean."""
+        found = self._many(IMAGES, Filter(), EVERYTHING)
+        meant: dict[str, Image] = {}
+        for image in sorted(found, key=self._distance):
+            meant.setdefault(image.name, image)
+        return [image for image in found if meant[image.name] is image]
 
     def image(self, name: str) -> Image:
         found = self._many(IMAGES, Filter(equals={"name": name}), EVERYTHING)
         if not found:
             raise NotFound(f"there is no image {name!r}")
-        return found[0]
+        return min(found, key=self._distance)
+
+    def _distance(self, image: Image) -> int:
+        return 0 if image.project_id == self._caller.project_id else 1 if image.project_id is None else 2
 
     def delete_image(self, name: str) -> None:
         """Its file stays until no disk is made from it any more."""
@@ -60,19 +71,32 @@ class ImageDoor(Door):
         connection: Connection,
         name: str | None,
         title: str,
-        machine_id: UUID,
+        machine: Machine,
         method: str,
-        host: str | None,
     ) -> Image:
         image_id = uuid4()
         name = name or f"saved-{image_id.hex[:12]}"
         check_term("the image's name", name)
+        sites = connection.execute(
+            "SELECT FROM image WHERE name = %s AND project_id IS NULL AND NOT deleting", [name]
+        ).fetchone()
+        if sites is not None:
+            raise Conflict(f"the image name {name!r} is taken")
         made = connection.execute(
-            "INSERT INTO image (id, name, title, project_id, source_machine_id, save_method, host, state_message)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, 'waiting to be copied') ON CONFLICT DO NOTHING",
-            [image_id, name, title, self._caller.project_id, machine_id, method, host],
+            "INSERT INTO image (id, name, title, project_id, source_machine_id, save_method, host, size_bytes,"
+            " state_message) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'waiting to be copied') ON CONFLICT DO NOTHING",
+            [
+                image_id,
+                name,
+                title,
+                self._caller.project_id,
+                machine.id,
+                method,
+                machine.host,
+                machine.root_size_bytes,
+            ],
         )
         if made.rowcount == 0:
             raise Conflict(f"the image name {name!r} is taken")
-        self._converge(connection, host, Kind.IMAGE, image_id)
+        self._converge(connection, machine.host, Kind.IMAGE, image_id)
         return self._one(IMAGES, image_id)

@@ -30,7 +30,7 @@ from backends.model import (
     StopMethod,
     SuspendMethod,
 )
-from backends.placement import Need, choose_host, waiting_message
+from backends.placement import Need, choose_host, shortage, waiting_message
 from backends.states import MACHINE_ACTIONS, MACHINE_TARGETS
 from backends.store.database import Connection
 from backends.store.rows import MACHINES, NETWORKS
@@ -116,7 +116,7 @@ class MachineDoor(LinkDoor, ImageDoor):
                     "wanted": MachineState.ACTIVE.value,
                     "host": host,
                     "admitted": host is not None,
-                    "state_message": "starting" if host else waiting_message(need),
+                    "state_message": "starting" if host else waiting_message(connection, need),
                 },
             )
             for index, interface in enumerate(new.interfaces):
@@ -215,7 +215,7 @@ class MachineDoor(LinkDoor, ImageDoor):
                 disk_bytes = 0 if machine.host else machine.root_size_bytes or 0
                 need = Need(machine.cores, machine.memory_mib, disk_bytes, machine.host)
                 host = choose_host(connection, need)
-                values["state_message"] = "starting" if host else waiting_message(need)
+                values["state_message"] = "starting" if host else waiting_message(connection, need)
                 if host:
                     values |= {"host": host, "admitted": True}
             self._update(connection, "machine", machine_id, values)
@@ -240,13 +240,18 @@ class MachineDoor(LinkDoor, ImageDoor):
             return self._act(machine_id, "suspend", suspend_method=method.value)
 
     def save_machine(self, machine_id: UUID, method: SaveMethod, name: str | None) -> Image:
-        """A new image of the root disk, `pending` until the agent has copied it."""
+        """A new image of the root disk, `pending` until the agent has copied it. `Conflict` without room for it."""
         with self._change() as connection:
             machine = self._for_action(machine_id, "save")
             if machine.root_size_bytes is None:
                 raise Conflict(f"the compute {machine_id} has no root disk of its own that could be saved")
+            if machine.host is None:
+                raise NotApplicable(f"the compute {machine_id} has no root disk yet: {machine.state_message}")
+            need = Need(disk_bytes=machine.root_size_bytes, host=machine.host)
+            if choose_host(connection, need) is None:
+                raise Conflict(f"the compute can't be saved: {shortage(connection, need)}")
             title = f"Saved from {machine.title or machine.id}"
-            return self._new_image(connection, name, title, machine_id, method.value, machine.host)
+            return self._new_image(connection, name, title, machine, method.value)
 
     def console_log(self, machine_id: UUID) -> bytes:
         """The end of what the guest wrote to its serial console, at most 64 KiB."""
@@ -295,7 +300,7 @@ class MachineDoor(LinkDoor, ImageDoor):
             machine.host,
         )
         if need != Need(host=machine.host) and choose_host(connection, need) is None:
-            raise Conflict(f"the compute can't grow: {waiting_message(need)}")
+            raise Conflict(f"the compute can't grow: {shortage(connection, need)}")
 
     @staticmethod
     def _is_admitted(connection: Connection, machine_id: UUID) -> bool:

@@ -129,7 +129,14 @@ def test_a_machine_without_room_waits_and_says_so_and_starts_when_there_is(cloud
     waiting = cloud.create_machine(NewMachine(cores=4, memory_mib=1024))
 
     assert waiting.host is None
-    assert waiting.state_message.startswith("waiting for room: asks for 4 cores")
+    assert waiting.state_message == (
+        "waiting for room: asks for 4 cores and 1024 MiB of memory; cores short on every host"
+    )
+    sql.execute("UPDATE host SET heartbeat_at = now() - interval '1 hour'")
+    assert cloud.create_disk(NewDisk(size_bytes=GIB)).state_message == (
+        "waiting for room: asks for 1 GiB of disk; no host answered"
+    )
+    sql.execute("UPDATE host SET heartbeat_at = now()")
     assert list(place_waiting(sql)) == []
     sql.execute("UPDATE machine SET admitted = false, wanted = 'inactive' WHERE id = %s", [large.id])
     assert list(place_waiting(sql)) == [waiting.id]
@@ -265,7 +272,7 @@ def test_an_active_machine_of_another_template_does_not_grow(cloud: Cloud, sql: 
 
 def test_a_machine_grows_only_where_there_is_room(cloud: Cloud, sql: Connection, growing: UUID) -> None:
     cloud.create_machine(NewMachine(cores=5))
-    with pytest.raises(Conflict, match="can't grow: waiting for room: asks for 3 cores"):
+    with pytest.raises(Conflict, match="can't grow: asks for 3 cores; cores short on host rack1"):
         cloud.update_machine(growing, {"cores": 4})
     assert cloud.machine(growing).cores == 1
     assert cloud.update_machine(growing, {"cores": 3}).cores == 3

@@ -75,7 +75,7 @@ def test_a_machine_without_room_waits_and_starts_when_there_is(gateway: Gateway,
     with removed_at_the_end(admin, first, second):
         admin.wait_for(first, "active")
         assert admin.state(second) == "inactive"
-        assert admin.message(second).startswith("waiting for room: asks for 1 cores")
+        assert admin.message(second).startswith("waiting for room: asks for 1 core")
         for term in ("suspend", "restart"):
             assert admin.send("POST", f"{second}?action={term}", invocation(term)).status_code == 400
         assert admin.message(second).startswith("waiting for room")

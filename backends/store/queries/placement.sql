@@ -13,6 +13,12 @@ WHERE heartbeat_at > now() - interval '60 seconds'
 ORDER BY memory_mib - memory_taken_mib DESC, name
 LIMIT 1
 
+-- name: most_free
+-- Each of these by itself, perhaps of different hosts; NULL where no host is alive.
+SELECT max(cores - cores_taken), max(memory_mib - memory_taken_mib), max(disk_bytes - disk_taken_bytes)
+FROM host
+WHERE heartbeat_at > now() - interval '60 seconds' AND (%(host)s::text IS NULL OR name = %(host)s) AND pool = %(pool)s
+
 -- name: waiting_machines
 -- The host that its networks and disks tie a machine to comes last in the row. A machine that somebody changes just now
 -- is left to them: they may be waiting for the lock that is held here.
