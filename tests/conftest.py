@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -62,6 +63,12 @@ def template_database(cluster: PrivateCluster) -> str:
 @pytest.fixture
 def conninfo(cluster: PrivateCluster, template_database: str) -> Iterator[str]:
     """A database of the test's own."""
+    with new_database(cluster, template_database) as conninfo:
+        yield conninfo
+
+
+@contextmanager
+def new_database(cluster: PrivateCluster, template_database: str) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     with psycopg.connect(cluster.conninfo, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")

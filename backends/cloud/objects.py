@@ -144,11 +144,8 @@ class ObjectDoor(Door):
             self._lock(connection, found)
             found = self._find(Address(start=found.object.id))
             self._check_deletable(connection, found)
-            try:
-                rows = connection.execute(query("objects.delete"), {"id": found.object.id}).fetchall()
-            except psycopg.errors.ForeignKeyViolation:
-                raise Conflict("something was put into the container while it was being deleted") from None
-        for file in {row[0] for row in rows if row[0] is not None}:
+            files = self._delete_rows(connection, "objects.delete", found)
+        for file in files:
             self._drop(file)
 
     def require(self, found: Found, right: AceMask) -> None:
@@ -272,6 +269,14 @@ class ObjectDoor(Door):
             if reason is not None:
                 what = "it" if one is found.object else f"the container {one.name!r} that it is in"
                 raise NotAllowed(f"{what} can't be changed or deleted: {reason}")
+
+    def _delete_rows(self, connection: Connection, name: str, found: Found) -> set[UUID]:
+        """By the query of that name; the answer is the files that values were in."""
+        try:
+            rows = connection.execute(query(name), {"id": found.object.id}).fetchall()
+        except psycopg.errors.ForeignKeyViolation:
+            raise Conflict("something was put into the container while it was being deleted") from None
+        return {row[0] for row in rows if row[0] is not None}
 
     def _check_deletable(self, connection: Connection, found: Found) -> None:
         """The object, and whatever below it has rules of its own."""

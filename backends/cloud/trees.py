@@ -58,9 +58,9 @@ class TreeDoor(ValueDoor):
             changes = _as_in(source.object, target.object, changes)
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
             target = self._changeable(connection, target, changes, valued=is_dataobject)
-            dropped: set[UUID | None] = set()
+            dropped: set[UUID] = set()
             if is_dataobject:
-                dropped = {target.object.value_file}
+                dropped = {target.object.value_file} if target.object.value_file else dropped
                 connection.execute(query("objects.share_value"), {"id": target.object.id, "source": source.object.id})
             elif target.object.kind is ObjectKind.CONTAINER:
                 dropped = self._replace_children(connection, source, target)
@@ -68,7 +68,7 @@ class TreeDoor(ValueDoor):
         for file in dropped:
             self._drop(file)
 
-    def _replace_children(self, connection: Connection, source: Found, target: Found) -> set[UUID | None]:
+    def _replace_children(self, connection: Connection, source: Found, target: Found) -> set[UUID]:
         """The files of the values that are gone."""
         if target.object.id == self._caller.project_id:
             raise Invalid("the root container can't be replaced")
@@ -81,9 +81,9 @@ class TreeDoor(ValueDoor):
             child = (*source.ancestors, source.object)[above.index(target.object.id) + 1]
             if child.name != SNAPSHOTS:
                 raise Invalid("a container can't be replaced by something in it, but for its snapshots")
-        rows = connection.execute(query("objects.delete_children"), {"id": target.object.id}).fetchall()
+        files = self._delete_rows(connection, "objects.delete_children", target)
         self._copy(connection, source, None, None, NO_CHANGES, onto=target)
-        return {row[0] for row in rows}
+        return files
 
     def move_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
         """The same objects at another place, or at none but their ID (`address` None)."""
@@ -128,8 +128,7 @@ class TreeDoor(ValueDoor):
                 pass
             else:
                 self._check_deletable(connection, old)
-                rows = connection.execute(query("objects.delete"), {"id": old.object.id}).fetchall()
-                replaced = {row[0] for row in rows if row[0] is not None}
+                replaced = self._delete_rows(connection, "objects.delete", old)
             self._copy(connection, container, folder, name, NO_CHANGES)
         for file in replaced:
             self._drop(file)

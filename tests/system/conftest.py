@@ -25,7 +25,8 @@ import pytest
 from altostratus.postgres import PrivateCluster
 from altostratus.settings import Settings
 from altostratus.supervisor import libvirt_children, start
-from tests.conftest import let_others_enter, repository, wait_until
+from backends.store.database import Database
+from tests.conftest import let_others_enter, new_database, repository, wait_until
 from tests.system.worlds import Worlds
 
 INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
@@ -156,6 +157,16 @@ def libvirt_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     for child in reversed(children):
         child.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster: PrivateCluster, template_database: str) -> Iterator[Database]:
+    """A database of the module's own, for tests that each work in a project of their own."""
+    with new_database(cluster, template_database) as conninfo:
+        database = Database(conninfo, connections=8)
+        database.open()
+        yield database
+        database.close()
 
 
 @pytest.fixture(scope="module")

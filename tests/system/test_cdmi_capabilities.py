@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, QUEUE, Client
@@ -21,10 +22,16 @@ SMALL = Site(metadata_maxitems=3, metadata_maxsize_bytes=50, metadata_maxtotalsi
 Done = Callable[[Client], bool]
 
 
+@pytest.fixture(scope="module")
+def database(shared_database: Database) -> Database:
+    """One for all tests here: each has a project of its own."""
+    return shared_database
+
+
 @pytest.fixture
 def client(database: Database, sql: Connection, tmp_path: Path) -> Client:
     """A container with one of each kind in it."""
-    client = Client(database, caller(project(sql, "mine")), tmp_path, SMALL)
+    client = Client(database, caller(project(sql, f"mine {uuid4()}")), tmp_path, SMALL)
     client.send("PUT", f"{ROOT}box/", CONTAINER, {})
     client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "abc", "metadata": {"a": "1"}})
     client.send("PUT", f"{ROOT}box/q", QUEUE, {})

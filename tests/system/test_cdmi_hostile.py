@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, Client
@@ -14,9 +15,15 @@ from backends.store.database import Connection, Database
 from tests.conftest import caller, project
 
 
+@pytest.fixture(scope="module")
+def database(shared_database: Database) -> Database:
+    """One for all tests here: each has a project of its own."""
+    return shared_database
+
+
 @pytest.fixture
 def client(database: Database, sql: Connection, tmp_path: Path) -> Client:
-    return Client(database, caller(project(sql, "mine")), tmp_path)
+    return Client(database, caller(project(sql, f"mine {uuid4()}")), tmp_path)
 
 
 @pytest.mark.parametrize(

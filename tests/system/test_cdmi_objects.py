@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, Client
@@ -15,9 +16,15 @@ from tests.conftest import caller, project
 MIB = 2**20
 
 
+@pytest.fixture(scope="module")
+def database(shared_database: Database) -> Database:
+    """One for all tests here: each has a project of its own."""
+    return shared_database
+
+
 @pytest.fixture
 def me(sql: Connection) -> Caller:
-    return caller(project(sql, "mine"))
+    return caller(project(sql, f"mine {uuid4()}"))
 
 
 @pytest.fixture
@@ -278,7 +285,7 @@ def test_nobody_reaches_another_projects_objects(
 ) -> None:
     made = client.send("PUT", "/cdmi/secret", DATAOBJECT, {"value": "x"})
     for role in (Role.USER, Role.CLOUD_ADMIN):
-        stranger = Client(database, caller(project(sql, f"theirs{role}"), role), tmp_path)
+        stranger = Client(database, caller(project(sql, f"theirs {uuid4()}"), role), tmp_path)
         for path in ("secret", f"cdmi_objectid/{made.json['objectID']}"):
             assert stranger.send("GET", f"/cdmi/{path}", DATAOBJECT).status_code == 404
             assert stranger.send("DELETE", f"/cdmi/{path}", DATAOBJECT).status_code == 404

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.store.database import Connection, Database
 from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
-from tests.conftest import caller, project
+from tests.conftest import caller, project, wait_until
 
 LARGE = bytes(range(256)) * 1000
 
 
+@pytest.fixture(scope="module")
+def database(shared_database: Database) -> Database:
+    """One for all tests here: each has a project of its own."""
+    return shared_database
+
+
 @pytest.fixture
 def client(database: Database, sql: Connection, tmp_path: Path) -> Client:
-    client = Client(database, caller(project(sql, "mine")), tmp_path)
+    client = Client(database, caller(project(sql, f"mine {uuid4()}")), tmp_path)
     client.send("PUT", "/cdmi/box/", CONTAINER, {"metadata": {"of": "box"}})
     client.send("PUT", "/cdmi/box/inner/", CONTAINER, {})
     client.plain("PUT", "/cdmi/box/inner/large", LARGE)
@@ -225,7 +233,7 @@ def test_what_can_not_be_deserialized_makes_nothing(client: Client, text: str) -
 
 
 def test_a_chosen_id_is_never_another_projects(client: Client, database: Database, sql: Connection) -> None:
-    theirs = project(sql, "theirs")
+    theirs = project(sql, f"theirs {uuid4()}")
     stolen = encode(theirs, DOCUMENTATION_ENTERPRISE)
     text = {"objectType": DATAOBJECT, "objectID": stolen, "value": "v"}
     body = {"deserializevalue": base64.b64encode(json.dumps(text).encode()).decode()}
@@ -401,3 +409,23 @@ def test_fields_that_no_standard_defines_are_kept(client: Client, path: str, kin
     assert client.send("PUT", f"/cdmi/{path}", kind, large).status_code == 400
     assert client.send("PUT", f"/cdmi/more{path}", kind, large).status_code == 400
     assert client.send("PUT", f"/cdmi/{path}", kind, {"nul": "\0"}).status_code == 400
+
+
+@pytest.mark.parametrize(("method", "body"), [("DELETE", None), ("PUT", {"copy": "/empty/"})])
+def test_what_is_put_into_a_container_that_is_going_stays(
+    client: Client, sql: Connection, method: str, body: dict[str, str] | None
+) -> None:
+    client.send("PUT", "/cdmi/empty/", CONTAINER, {})
+    inner = UUID(bytes=bytes.fromhex(identity(client, "box/inner/"))[8:])
+    with ThreadPoolExecutor(1) as pool:
+        with sql.transaction():
+            sql.execute(
+                "INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner)"
+                " SELECT gen_random_uuid(), project_id, id, 'late', 'container', '' FROM stored_object WHERE id = %s",
+                [inner],
+            )
+            answer = pool.submit(client.send, method, "/cdmi/box/", CONTAINER, body)
+            wait_until(lambda: sql.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None)
+        assert answer.result().status_code == 409
+    assert client.send("GET", "/cdmi/box/inner/", CONTAINER).json["children"] == ["large", "late/"]
+    assert client.send("GET", "/cdmi/box/", CONTAINER).json["children"] == ["inner/", "small"]
