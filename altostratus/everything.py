@@ -249,14 +249,16 @@ def _greeting(settings: Settings, *, shows_password: bool) -> str:
 The gateway answers at {settings.url}/   {login}
 The command is {command}
 
-Start a machine:
+Start a machine that your SSH key opens (ssh-keygen -t ed25519 makes one):
 
   curl -u "$(cat {credentials})" {settings.url}/compute/ \\
     -H 'Content-Type: text/plain' --data-binary '
 Category: compute; scheme="http://schemas.ogf.org/occi/infrastructure#"; class="kind"
 Category: default; scheme="{settings.occi_scheme}os_tpl#"; class="mixin"
-X-OCCI-Attribute: occi.core.title="first"'
+Category: ssh_key; scheme="http://schemas.ogf.org/occi/infrastructure/credentials#"; class="mixin"
+X-OCCI-Attribute: occi.core.title="first"
+X-OCCI-Attribute: occi.credentials.ssh.publickey="'"$(cat ~/.ssh/id_ed25519.pub)"'"'
 
-Look at it:   curl -u "$(cat {credentials})" {settings.url}/compute/
+Look at it, and find its address:   curl -u "$(cat {credentials})" THE_URL_ANSWERED
 Ctrl-C stops the gateway; machines go on, and the next start takes them up again.
 """

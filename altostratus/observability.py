@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable, Sequence
 from uuid import uuid4
 
 import falcon
 import structlog
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from backends.errors import DatabaseUnavailable
 from backends.model import Role
@@ -73,6 +76,16 @@ MEASURED = {
 """Columns of the table `measurement`. Gauges, though most only rise: they fall when the machine starts anew."""
 
 
+class Found(Collector):
+    """Numbers of this moment. Gauges would be kept in the workers' files, and shown once more for each worker."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
 class Metrics:
     """Prometheus' text format, for cloud admins: the workers' counters and the cloud's own numbers."""
 
@@ -84,28 +97,31 @@ class Metrics:
             raise falcon.HTTPForbidden(description="Only a cloud admin may read the metrics.")
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        machines = Gauge("altostratus_machines", "Machines by state", ["state"], registry=registry)
-        beats = Gauge("altostratus_host_heartbeat_age_seconds", "Since the agent's sign", ["host"], registry=registry)
-        waiting = Gauge("altostratus_jobs_waiting", "Jobs not yet taken", ["host"], registry=registry)
+        machines = GaugeMetricFamily("altostratus_machines", "Machines by state", labels=["state"])
+        beats = GaugeMetricFamily("altostratus_host_heartbeat_age_seconds", "Since the agent's sign", labels=["host"])
+        waiting = GaugeMetricFamily("altostratus_jobs_waiting", "Jobs not yet taken", labels=["host"])
         with self._database.connection() as connection:
             for state, count in connection.execute("SELECT state, count(*) FROM machine GROUP BY state"):
-                machines.labels(state).set(count)
+                machines.add_metric([state], count)
             for name, age in connection.execute(
                 "SELECT name, extract(epoch FROM now() - heartbeat_at)::float FROM host"
             ):
-                beats.labels(name).set(age)
+                beats.add_metric([name], age)
             for name, count in connection.execute(
                 "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY queue_name"
             ):
-                waiting.labels(name).set(count)
+                waiting.add_metric([name], count)
             measurements = connection.execute(
                 f"SELECT m.id::text, p.name, {', '.join(MEASURED)} FROM measurement"  # noqa: S608
                 " JOIN machine m ON m.id = machine_id JOIN project p ON p.id = m.project_id"
             ).fetchall()
+        used = []
         for column, (name, description) in enumerate(MEASURED.items(), start=2):
-            gauge = Gauge(f"altostratus_machine_{name}", description, ["machine", "project"], registry=registry)
+            family = GaugeMetricFamily(f"altostratus_machine_{name}", description, labels=["machine", "project"])
             for row in measurements:
                 if row[column] is not None:
-                    gauge.labels(row[0], row[1]).set(row[column])
+                    family.add_metric(row[:2], row[column])
+            used.append(family)
+        registry.register(Found([machines, beats, waiting, *used]))
         response.content_type = "text/plain; version=0.0.4; charset=utf-8"
         response.data = generate_latest(registry)

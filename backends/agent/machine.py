@@ -117,6 +117,7 @@ class WantedMachine:
     state: MachineState
     deleting: bool
     max_cores: int | None
+    power_pressed_at: datetime | None
     interfaces: tuple[WantedInterface, ...]
     disks: tuple[WantedDisk, ...]
 
@@ -153,16 +154,16 @@ def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
             item[5],
             item[10],
         )
-        for item in row[26] or ()
+        for item in row[27] or ()
     )
     disks = tuple(
-        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], _served(item[5:])) for item in row[27] or ()
+        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], _served(item[5:])) for item in row[28] or ()
     )
     return WantedMachine(
         row[0], row[1], row[2], Architecture(row[3]), row[4], row[5], row[6], row[7], row[8], row[9], row[10],
         row[11], MachineState(row[12]), StopMethod(row[13]), SuspendMethod(row[14]), RestartMethod(row[15]),
         row[16], row[17], row[18], row[19], row[20], row[21], row[22], MachineState(row[23]), row[24],
-        row[25], interfaces, disks,
+        row[25], row[26], interfaces, disks,
     )  # fmt: skip
 
 
@@ -179,7 +180,7 @@ def _converge(host: Host, machine: WantedMachine) -> None:
     observed = host.hypervisor.observe(machine.id)
     if machine.deleting:
         _remove(host, machine)
-    elif _guest_shut_itself_down(machine, observed):
+    elif _guest_shut_itself_down(machine, observed, host.graceful_stop_s):
         host.write("guest_stopped", id=machine.id, generation=machine.generation)
         _settle_inactive(host, machine, "the guest shut itself down")
     elif machine.wanted is MachineState.ACTIVE and machine.admitted:
@@ -193,7 +194,11 @@ def _converge(host: Host, machine: WantedMachine) -> None:
         _deactivate(host, machine, observed)
 
 
-def _guest_shut_itself_down(machine: WantedMachine, observed: Observed | None) -> bool:
+def _guest_shut_itself_down(machine: WantedMachine, observed: Observed | None, graceful_stop_s: float) -> bool:
+    """Of its own wish: not because its power button was pressed before a start was asked for."""
+    pressed_at = machine.power_pressed_at
+    if pressed_at is not None and (datetime.now(UTC) - pressed_at).total_seconds() < graceful_stop_s:
+        return False
     return (
         observed is not None
         and observed.power is Power.OFF
@@ -222,12 +227,14 @@ def _activate(host: Host, machine: WantedMachine, observed: Observed | None) -> 
             message = f"waiting for the storage {awaited[0]}, which is not served yet"
             host.write("machine_waits", id=machine.id, message=message)
             return
-        keeps_devices = observed is not None and observed.power is not Power.OFF
+        is_off = observed is None or observed.power is Power.OFF
         for interface in machine.interfaces:
             _ensure_port(host, machine, interface)
         host.hypervisor.ensure_running(_spec(host, machine))
         observed = host.hypervisor.observe(machine.id)
-        if keeps_devices and observed is not None:  # one that was off has started with those of its specification
+        if is_off:
+            host.write("machine_started", id=machine.id)
+        elif observed is not None:  # one that was off has started with the devices of its specification
             held = _plug(host, machine, observed)
     if machine.restart_pending or machine.asked_to_stop_at is not None:
         host.write("machine_booted", id=machine.id, boots=machine.boots_wanted)

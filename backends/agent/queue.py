@@ -82,8 +82,9 @@ async def do_jobs(
 
     def converge(kind: str, resource_id: str, request_id: str) -> None:
         with structlog.contextvars.bound_contextvars(request_id=request_id, kind=kind, resource=resource_id):
+            started = time.monotonic()
             converge_one(Kind(kind), UUID(resource_id))
-            log.debug("converged")
+            log.info("converged", milliseconds=round((time.monotonic() - started) * 1000, 1))
 
     def converge_later(kind: str, resource_id: str, request_id: str) -> None:
         with structlog.contextvars.bound_contextvars(request_id=request_id), database.connection() as connection:

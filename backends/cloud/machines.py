@@ -322,7 +322,7 @@ def _grows_running(machine: Machine, values: Mapping[str, object], hardware: Set
 
 
 def _check_inactive(machine: Machine, hardware: Set[str]) -> None:
-    if MachineState.INACTIVE not in (machine.wanted, machine.state):
+    if machine.state is not MachineState.INACTIVE:  # while it is stopping it still has what it had
         limit = ""
         if machine.max_cores is not None and machine.cores < machine.max_cores:
             limit = f"; while active, it can only grow from {machine.cores} to at most {machine.max_cores} cores"
@@ -360,6 +360,8 @@ def _check_texts(
         check_hostname(hostname)
     if ssh_key is not None:
         check_text("the SSH key", ssh_key, 16384)
+        if not ssh_key.strip():
+            raise Invalid("the SSH key is empty: expected the form 'ssh-ed25519 AAAA... comment'")
         if any(len(line.split(None, 2)) < 2 for line in ssh_key.splitlines() if line.strip()):
             raise Invalid("the SSH key is not in the form 'ssh-ed25519 AAAA... comment'")
     if user_data is not None:

@@ -196,6 +196,20 @@ def test_actions_that_do_not_apply_are_refused_with_those_that_do(cloud: Cloud, 
     assert cloud.update_machine(machine.id, {"cores": 2, "memory_mib": 2048}).cores == 2
 
 
+def test_a_compute_that_is_still_stopping_keeps_its_hardware(cloud: Cloud, sql: Connection) -> None:
+    machine = cloud.create_machine(NewMachine())
+    sql.execute("UPDATE machine SET state = 'active', observed_generation = generation")
+    cloud.stop_machine(machine.id)
+
+    with pytest.raises(NotApplicable, match="only while the compute is inactive; it is active"):
+        cloud.update_machine(machine.id, {"cores": 2})
+
+
+def test_an_empty_ssh_key_is_refused(cloud: Cloud) -> None:
+    with pytest.raises(Invalid, match="the SSH key is empty"):
+        cloud.create_machine(NewMachine(ssh_key=" "))
+
+
 def test_actions_on_many_are_done_for_all_or_for_none(cloud: Cloud) -> None:
     first, second = cloud.create_machine(NewMachine()), cloud.create_machine(NewMachine())
     cloud.stop_machine(second.id)
@@ -283,7 +297,7 @@ def test_a_machine_that_is_just_stopping_takes_no_more_than_there_is(
 ) -> None:
     cloud.create_machine(NewMachine(cores=5))
     cloud.stop_machine(growing)
-    with pytest.raises(Conflict, match="can't grow"):
+    with pytest.raises(NotApplicable, match="only while the compute is inactive"):
         cloud.update_machine(growing, {"cores": 4})
     sql.execute("UPDATE machine SET state = 'inactive', admitted = false WHERE id = %s", [growing])
     assert cloud.update_machine(growing, {"cores": 4}).cores == 4

@@ -133,6 +133,9 @@ def test_what_a_running_guest_uses_is_among_the_metrics(guest: Guest) -> None:
 
     for name in ("cpu_seconds", "memory_resident_mib", "disk_read_bytes", "network_sent_bytes"):
         eventually(lambda name=name: value(name) > 0, name)
+    metrics = guest.user.http.get("/metrics").text
+    assert metrics.count("# TYPE altostratus_machines gauge") == 1
+    assert 'pid="' not in metrics
 
 
 @pytest.mark.parametrize("method", ["graceful", "acpioff", "poweroff"])
@@ -148,6 +151,20 @@ def test_a_stopped_guest_starts_again_with_its_files(guest: Guest, method: str) 
     assert guest.boot_id != before
     if method != "poweroff":
         assert guest.output(f"cat /root/unsynced-{method}") == "unsynced"
+
+
+def test_a_start_while_the_guest_is_shutting_down_is_not_lost(guest: Guest) -> None:
+    before = guest.boot_id
+    guest.user.act(guest.path, "stop", method="graceful")
+    eventually(lambda: "waiting" in guest.user.message(guest.path), "the press of the power button")
+    guest.user.act(guest.path, "start")
+
+    def has_booted_again() -> bool:
+        answer = guest.ssh("cat /proc/sys/kernel/random/boot_id")
+        return answer.returncode == 0 and answer.stdout.strip() != before
+
+    eventually(has_booted_again, "another boot")
+    guest.user.wait_for(guest.path, "active")
 
 
 @pytest.mark.parametrize("method", ["graceful", "warm", "cold"])

@@ -4,7 +4,7 @@
 SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share, m.root_size_bytes, m.image_id,
     m.root_image_id, m.ssh_key, m.user_data, m.wanted, m.stop_method, m.suspend_method, m.restart_method,
     m.boots_wanted, m.boots_done, m.asked_to_stop_at, m.host, m.admitted, m.generation, m.observed_generation,
-    m.state, m.deleting, m.max_cores,
+    m.state, m.deleting, m.max_cores, m.power_pressed_at,
     (SELECT json_agg(json_build_array(i.id, i.network_id, i.mac, host(i.address), i.state, i.deleting,
         n.cidr, n.gateway, n.shared, n.wanted = 'active', host(i.plugged_address)) ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
@@ -45,8 +45,12 @@ UPDATE machine SET state = 'error', state_message = %(message)s WHERE id = %(id)
 -- name: machine_booted
 UPDATE machine SET boots_done = greatest(boots_done, %(boots)s), asked_to_stop_at = NULL WHERE id = %(id)s
 
+-- name: machine_started
+UPDATE machine SET power_pressed_at = NULL WHERE id = %(id)s AND power_pressed_at IS NOT NULL
+
 -- name: machine_asked_to_stop
-UPDATE machine SET asked_to_stop_at = coalesce(asked_to_stop_at, now()), state_message = %(message)s
+UPDATE machine SET asked_to_stop_at = coalesce(asked_to_stop_at, now()), power_pressed_at = now(),
+    state_message = %(message)s
 WHERE id = %(id)s
 
 -- name: guest_stopped
