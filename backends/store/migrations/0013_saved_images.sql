@@ -1,5 +1,5 @@
 -- An image's name is unique in its project, or among the site's own; what is saved takes room on its host.
--- depends: 0010_max_cores
+-- depends: 0012_power_pressed
 
 DROP INDEX image_name;
 CREATE UNIQUE INDEX image_name ON image (project_id, name) WHERE NOT deleting;
