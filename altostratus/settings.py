@@ -215,9 +215,33 @@ def load() -> Settings:
     return settings
 
 
+EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "path_type": "a path in quotes",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
+}
+"""What was expected, by pydantic's types of errors; the braces are of its context."""
+
+
 def _reason(error: ErrorDetails) -> str:
     name = ".".join(map(str, error["loc"]))
-    message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
-    return f"{name} is {error['input']!r}: {message}"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    expected = EXPECTED.get(error["type"])
+    if expected is not None:
+        return f"{name} is {error['input']!r}: expected {expected.format(**error.get('ctx', {}))}"
+    return f"{name} is {error['input']!r}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -1,7 +1,9 @@
-"""Names that become part of URLs, terms, host names: checked here, once."""
+"""Names that become part of URLs, terms, host names, and user data: checked here, once."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 
 from backends.errors import Invalid
@@ -10,6 +12,7 @@ TERM = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 IQN = re.compile(r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)+(:[a-z0-9.:-]+)?")
 MOST_IQN_CHARACTERS = 223
+USER_DATA_MAX_BYTES = 16 * 1024
 HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
 
@@ -33,3 +36,13 @@ def check_hostname(value: str) -> None:
     """RFC 1123: labels of letters, digits and hyphens."""
     if not HOSTNAME.fullmatch(value):
         raise Invalid(f"the host name is {value[:80]!r}; it must be labels of letters, digits and hyphens")
+
+
+def check_user_data(value: str) -> None:
+    """Base64 of at most 16 KiB, which is what other clouds allow at least."""
+    try:
+        decoded = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Invalid(f"the user data is not base64: {error}") from None
+    if len(decoded) > USER_DATA_MAX_BYTES:
+        raise Invalid(f"the user data has {len(decoded)} bytes; at most {USER_DATA_MAX_BYTES} are allowed")

@@ -72,6 +72,12 @@ def print_report(report: Report, console: Console) -> None:
         )
     for result in report.failures():
         _print_failure(result, console)
+    reasons: dict[str, list[str]] = {}
+    for result in report.results:
+        if result.outcome is Outcome.NOT_APPLICABLE:
+            reasons.setdefault(result.message, []).append(result.identifier)
+    for reason, identifiers in reasons.items():
+        console.print(escape(f"not applicable, {reason}: {', '.join(identifiers)}"), highlight=False, soft_wrap=True)
     console.print(table)
     for url in report.left_behind:
         console.print(f"[red]left behind:[/] {escape(url)}")

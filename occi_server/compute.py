@@ -25,6 +25,7 @@ from backends.model import (
     SuspendMethod,
 )
 from backends.states import MACHINE_ACTIONS
+from backends.terms import USER_DATA_MAX_BYTES
 from occi_server import console, names, networkinterface, storagelink, values
 from occi_server.entities import (
     ActionType,
@@ -43,7 +44,6 @@ from occi_server.templates import Templates
 from renderers.occi.representation import Action, CategoryId, Kind, Mixin, Resource, SentLink
 
 LOCATION = "/compute/"
-USER_DATA_MAX_BYTES = 16 << 10
 
 ARCHITECTURE: Attribute[Machine] = Attribute(
     "occi.compute.architecture",

@@ -31,11 +31,11 @@ LOCATION = "/network/"
 OWN: tuple[Attribute[Network], ...] = (
     Attribute(
         "occi.network.vlan",
-        values.whole(1, 4094),
+        values.whole(0, 4095),
         lambda network: network.vlan,
         "vlan",
         clearable=True,
-        description="IEEE 802.1Q VLAN identifier",
+        description="IEEE 802.1Q VLAN identifier; kept, but without effect",
     ),
     Attribute(
         "occi.network.label",

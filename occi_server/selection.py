@@ -76,14 +76,14 @@ def read_query(request: falcon.Request) -> Query:
 
 
 def read_page(query: Query, site: Site) -> Page:
-    """`?page=N&number=M`: the first page is 1 (and 0), a page beyond the end is empty."""
+    """`?page=N&number=M`: the first page is 1, a page beyond the end is empty."""
     if "page" not in query and "number" not in query:
         return EVERYTHING
     number = _count(query, "number", site.page_size, least=1)
     if number > site.page_size_max:
         raise falcon.HTTPContentTooLarge(description=f"number is {number}: expected at most {site.page_size_max}.")
-    page = _count(query, "page", 1, least=0)
-    return Page(offset=min(max(page - 1, 0) * number, PAGE_OFFSET_MAX), limit=number)
+    page = _count(query, "page", 1, least=1)
+    return Page(offset=min((page - 1) * number, PAGE_OFFSET_MAX), limit=number)
 
 
 def _count(query: Query, name: str, default: int, least: int) -> int:
@@ -93,7 +93,8 @@ def _count(query: Query, name: str, default: int, least: int) -> int:
     if len(given) > 1:
         raise Invalid(f"{name} is given {len(given)} times: expected once.")
     if not re.fullmatch("[0-9]{1,30}", given[0], re.ASCII) or int(given[0]) < least:
-        raise Invalid(f"{name} is {given[-1][:40]!r}: expected a whole number from {least}.")
+        first = "; the first page is 1" if name == "page" else ""
+        raise Invalid(f"{name} is {given[0][:40]!r}: expected a whole number from {least}{first}.")
     return int(given[0])
 
 

@@ -36,8 +36,15 @@ INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--endpoint", metavar="URL", help="Where the cloud is.  [STRATUS_ENDPOINT]")
 @click.option("--user", metavar="NAME", help="Who you are there.  [STRATUS_USER]")
+@click.option("--json", "as_json", is_flag=True, hidden=True)
 @click.version_option(package_name="altostratus", prog_name="stratus")
-def stratus(endpoint: str | None, user: str | None) -> None:
+@click.pass_context
+def stratus(
+    context: click.Context,
+    endpoint: str | None,  # noqa: ARG001
+    user: str | None,  # noqa: ARG001
+    as_json: bool,
+) -> None:
     """Run virtual machines in any cloud that speaks OCCI.
 
     A MACHINE is its name, its identifier, or the beginning of its identifier.
@@ -50,6 +57,9 @@ def stratus(endpoint: str | None, user: str | None) -> None:
     Exit status: 0 done, 1 refused or failed, 2 wrong usage,
                  3 no such thing, 4 nobody answers.
     """
+    asked = stratus.commands.get(context.invoked_subcommand or "")
+    if as_json and asked is not None and not any(option.name == "as_json" for option in asked.params):
+        raise click.UsageError(f"`stratus {asked.name}` has no --json.")
 
 
 def _connect() -> tuple[Server, config.Settings]:

@@ -1,6 +1,6 @@
 """Options that several subcommands share, and the forms of their values.
 
-Connection options may stand before or after the subcommand: `connection_options` makes each take them.
+Connection options and --json may stand before or after the subcommand: `connection_options` makes each take them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ def connection_options(command: AnyCommand) -> AnyCommand:
     return command
 
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+def _wants_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
+    return value or bool(ctx.find_root().params["as_json"])
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, callback=_wants_json, help="Print JSON for scripts.")
 timeout_option = click.option(
     "--timeout",
     "limit_seconds",

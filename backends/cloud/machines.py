@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence, Set
 from typing import TypedDict
 from uuid import UUID, uuid4
@@ -34,13 +32,12 @@ from backends.placement import Need, choose_host, shortage, waiting_message
 from backends.states import MACHINE_ACTIONS, MACHINE_TARGETS
 from backends.store.database import Connection
 from backends.store.rows import MACHINES, NETWORKS
-from backends.terms import check_hostname
+from backends.terms import check_hostname, check_user_data
 
 MOST_CORES = 255
 LEAST_MEMORY_MIB, MOST_MEMORY_MIB = 16, 16 * 2**20
 MOST_DISK_BYTES = 2**50
 LEAST_SHARE, MOST_SHARE = 2, 262144
-USER_DATA_LIMIT_BYTES = 64 * 1024
 
 
 class MachineChanges(TypedDict, total=False):
@@ -365,9 +362,4 @@ def _check_texts(
         if any(len(line.split(None, 2)) < 2 for line in ssh_key.splitlines() if line.strip()):
             raise Invalid("the SSH key is not in the form 'ssh-ed25519 AAAA... comment'")
     if user_data is not None:
-        try:
-            decoded = base64.b64decode(user_data, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise Invalid(f"the user data is not base64: {error}") from None
-        if len(decoded) > USER_DATA_LIMIT_BYTES:
-            raise Invalid(f"the user data has {len(decoded)} bytes; at most {USER_DATA_LIMIT_BYTES} are allowed")
+        check_user_data(user_data)

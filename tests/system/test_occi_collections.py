@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from urllib.parse import quote
+
 import falcon.testing
 import pytest
 from occi_client import (
@@ -83,6 +86,17 @@ def test_filters_in_the_query_are_the_same(client: Client) -> None:
     assert client.send("GET", "/compute/?attribute=no.such&value=1").status_code == 404
 
 
+def test_computes_are_found_by_their_user_data(client: Client) -> None:
+    data = base64.b64encode(b"#!/bin/sh\necho >> log ~~~\xff").decode()
+    assert "+" in data and data.endswith("=")
+    user_data = 'user_data; scheme="http://schemas.ogf.org/occi/infrastructure/compute#"; class="mixin"'
+    made = client.make("/compute/", COMPUTE, user_data, attributes=f'occi.compute.userdata="{data}"')
+    client.make("/compute/", COMPUTE)
+
+    assert listing(client, "/compute/", attributes=f'occi.compute.userdata="{data}"') == [made]
+    assert listing(client, f"/compute/?attribute=occi.compute.userdata&value={quote(data)}") == [made]
+
+
 def test_networks_with_addresses_are_found_by_their_mixin(client: Client) -> None:
     client.make("/network/", NETWORK, attributes='occi.network.label="plain"')
     routed = client.make("/network/", NETWORK, IP_NETWORK, attributes='occi.network.address="10.9.0.0/24"')
@@ -102,8 +116,9 @@ def test_pages_part_a_collection_and_end_empty(client: Client) -> None:
     assert len(listing(client, "/?page=1&number=3")) == 3
     assert client.send("GET", "/network/?page=1&number=10001").status_code == 413
     assert client.send("GET", f"/network/?page={9**25}&number=1").text == ""
-    for refused in ("page=x", "page=-1", "number=0", "page=1&page=2", "number="):
+    for refused in ("page=x", "page=-1", "number=0", "page=0", "page=1&page=2", "number="):
         assert client.send("GET", f"/network/?{refused}").status_code == 400
+    assert "the first page is 1" in client.send("GET", "/network/?page=0").text
     assert set(made) <= set(everything)
 
 

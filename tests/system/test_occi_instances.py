@@ -27,6 +27,7 @@ from occi_client import (
 from backends.cloud import Cloud
 from backends.model import NewDisk
 from backends.store.database import Connection
+from backends.terms import USER_DATA_MAX_BYTES
 from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
 from tests.conftest import GIB
 
@@ -453,3 +454,17 @@ def test_another_projects_compute_is_not_there(client: Client, other_cloud: Clou
         assert stranger.send(method, compute).status_code == 404
     assert stranger.text("/compute/") == ""
     assert MINE.split(";")[0] not in stranger.text("/-/")
+
+
+def test_user_data_has_one_limit_and_a_vlan_the_standards_range(client: Client) -> None:
+    def compute(size_bytes: int) -> int:
+        data = base64.b64encode(bytes(size_bytes)).decode()
+        body = json.dumps({"kind": f"{INFRASTRUCTURE}compute", "attributes": {"occi.compute.userdata": data}})
+        sent = client.send("POST", "/compute/", body=body, content_type="application/occi+json")
+        return sent.status_code
+
+    assert [compute(USER_DATA_MAX_BYTES), compute(USER_DATA_MAX_BYTES + 1)] == [201, 400]
+    for vlan in (0, 4095):
+        assert client.make("/network/", NETWORK, attributes=f"occi.network.vlan={vlan}")
+    refused = client.send("POST", "/network/", NETWORK, attributes="occi.network.vlan=4096")
+    assert refused.status_code == 400

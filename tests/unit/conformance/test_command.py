@@ -213,6 +213,7 @@ def test_both_versions_of_cdmi_stand_in_one_report(cdmi_subject: CdmiSubject, tm
     outcomes = {(one["area"], one["identifier"]): one["outcome"] for one in found["results"]}
     assert outcomes["1.1.1 data", "data/create"] == outcomes["2.0 data", "data/create"] == "passed"
     assert outcomes["1.1.1 versions", "versions/no-header"] == "not applicable"
+    assert "not applicable, belongs to version 2.0, which the server doesn't claim: versions/no-header" in result.output
     assert outcomes["2.0 versions", "versions/no-header"] == "passed"
 
 

@@ -31,6 +31,13 @@ def test_list_of_an_empty_cloud_says_so_beside_the_output(stratus: Stratus, clou
     assert stratus("list", "--json").json == []
 
 
+def test_json_may_be_asked_for_before_the_subcommand(stratus: Stratus) -> None:
+    assert stratus("--json", "list").json == stratus("list", "--json").json
+    refused = stratus("--json", "ssh", "web")
+    assert refused.status == 2
+    assert "`stratus ssh` has no --json" in refused.messages
+
+
 def test_list_lengthens_identifiers_that_begin_alike(stratus: Stratus, cloud: Cloud) -> None:
     cloud.add("1a2b3c4d-ffff-4000-8000-000000000001", "twin")
     assert [line.split()[0] for line in stratus("list").output.splitlines()[1:]] == [
