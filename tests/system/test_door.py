@@ -292,6 +292,17 @@ def test_a_machine_grows_only_where_there_is_room(cloud: Cloud, sql: Connection,
     assert cloud.update_machine(growing, {"cores": 3}).cores == 3
 
 
+def test_a_root_disk_grows_with_a_template_only_where_there_is_room(cloud: Cloud, image: str, sql: Connection) -> None:
+    machine = cloud.create_machine(NewMachine(image_name=image))
+    sql.execute("UPDATE machine SET state = 'inactive', wanted = 'inactive', admitted = false")
+    sql.execute("UPDATE host SET disk_bytes = %s", [39 * GIB])
+
+    with pytest.raises(Conflict, match="can't grow: asks for 30 GiB of disk; disk short on host rack1"):
+        cloud.update_machine(machine.id, {"size_name": "large"})
+    sql.execute("UPDATE host SET disk_bytes = %s", [40 * GIB])
+    assert cloud.update_machine(machine.id, {"size_name": "large"}).root_size_bytes == 40 * GIB
+
+
 def test_a_machine_that_is_just_stopping_takes_no_more_than_there_is(
     cloud: Cloud, sql: Connection, growing: UUID
 ) -> None:
