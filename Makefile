@@ -13,7 +13,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 # /usr/bin/python3 is Debian's own, which every user of the machine may run.
 SYSTEM_PYTHON ?= /usr/bin/python3
 
-.PHONY: help run install venv image check test test-unit test-system lab bench conformance lock clean
+.PHONY: help run install venv image kernel check test test-unit test-system lab bench conformance lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,16 +50,19 @@ check: venv ## ruff, strict types, imports one way
 	$(PYTHON) -m mypy
 	$(VENV)/bin/lint-imports
 
-test: venv image check test-unit test-system lab ## everything: checks, then unit tests, then the real machine's
+test: venv image kernel check test-unit test-system lab ## everything: checks, then unit tests, then the real machine's
 
 test-unit: venv ## the tests that need no root and no daemons
 	$(PYTHON) -m pytest tests/unit -n $(WORKERS)
 
-test-system: venv image ## PostgreSQL, libvirt, bridges, nftables, in namespaces of their own (root)
+test-system: venv image kernel ## PostgreSQL, libvirt, bridges, nftables, in namespaces of their own (root)
 	$(AS_ROOT) deploy/isolated $(PYTHON) -m pytest tests/system --dist loadfile \
 	  --tx "$(WORKERS)*popen//python=deploy/isolated $(PYTHON)"
 
-lab: venv install ## LIO, in a lab machine: a Debian kernel booted on this machine's own files (root)
+kernel: install ## fetch the lab machine's kernel (cached), which the tests do without a network
+	@deploy/lab/kernel .cache/lab >/dev/null
+
+lab: venv install kernel ## LIO, in a lab machine: a Debian kernel booted on this machine's own files (root)
 	$(AS_ROOT) $(PYTHON) deploy/lab/run --seconds 1200 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PYTHON) -m pytest \
 	  -p pytest_timeout -p no:cacheprovider --confcutdir=tests/lab tests/lab
 
