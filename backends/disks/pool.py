@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -226,7 +226,12 @@ class DiskPool:
 
     def clones_of(self, image_id: UUID) -> list[Volume]:
         volumes = [disk(found) for found in self.disks()] + [root_disk(found) for found in self.machines()]
-        return [volume for volume in volumes if self.facts(volume).image_id == image_id]
+        clones = []
+        for volume in volumes:
+            with suppress(NotThere):  # removed since they were listed
+                if self.facts(volume).image_id == image_id:
+                    clones.append(volume)
+        return clones
 
     # Disks
 

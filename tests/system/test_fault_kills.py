@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 
 import httpx
+import psycopg
 import pytest
 
 from tests.conftest import wait_until
@@ -68,7 +69,7 @@ def settled(condition: Callable[[], object]) -> None:
     def holds() -> bool:
         try:
             return bool(condition())
-        except (httpx.TransportError, KeyError, ValueError, AssertionError):
+        except (httpx.TransportError, psycopg.OperationalError, KeyError, ValueError, AssertionError):
             return False
 
     wait_until(holds, SETTLE_LIMIT_S)

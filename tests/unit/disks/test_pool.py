@@ -167,6 +167,14 @@ def test_image_of_a_disk_serves_new_machines(pool: DiskPool, image_id: UUID, tmp
     assert content(pool, again, tmp_path).startswith(CONTENT)
 
 
+def test_disk_that_goes_while_an_image_s_clones_are_looked_for_is_none(
+    pool: DiskPool, image_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = uuid4()
+    monkeypatch.setattr(pool, "disks", lambda: {gone})
+    assert pool.clones_of(image_id) == []
+
+
 def test_image_with_clones_can_not_go(pool: DiskPool, image_id: UUID) -> None:
     root = root_disk(uuid4())
     pool.ensure_clone(root, image_id, 8 * MIB)
