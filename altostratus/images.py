@@ -29,7 +29,8 @@ def add_image(
     pool = pool_of(settings)
     pool.prepare()
     try:
-        facts = pool.import_image(image_id, source, sha256, declared=declared)
+        with pool.kept_from_sweeping():
+            facts = pool.import_image(image_id, source, sha256, declared=declared)
     except BaseException:
         connection.execute("DELETE FROM image WHERE id = %s AND state = 'pending'", [image_id])
         raise

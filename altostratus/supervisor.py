@@ -103,7 +103,12 @@ class Child:
             return False
         self.delay_s = 0.5 if alive_s > SLOWEST_RESTART_S else min(SLOWEST_RESTART_S, self.delay_s * 2 + 0.5)
         log.warning("restarting what has ended", child=self.name, status=self.process.poll())
-        self.start()
+        try:
+            self.start()
+        except OSError as refused:
+            self.started_at = time.monotonic()
+            log.error("cannot be started; trying again later", child=self.name, error=str(refused))
+            return False
         return True
 
     def stop(self) -> None:
@@ -194,7 +199,10 @@ def start(child: Child, after: Sequence[Child] = ()) -> None:
     What it comes `after` is started again when it ends meanwhile, and then the child may have ended with it.
     """
     if not child.is_running:
-        child.start()
+        try:
+            child.start()
+        except OSError as refused:
+            raise StartError(f"{child.name} can't be started: {refused}") from refused
     deadline = time.monotonic() + START_LIMIT_S
     stumbled = False
     while not child.ready():

@@ -6,6 +6,7 @@ It knows neither machines nor the database; a disk that a running machine has op
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -113,10 +114,33 @@ class DiskPool:
             self._permit(folder, FOLDER_MODE)
 
     def sweep(self) -> None:
-        """Remove what was cut off. Only while nothing else works on this pool: when its agent starts."""
-        for name in (IMAGES, *VolumeKind):
-            for leftover in (self.folder / name).glob(f"*{UNFINISHED}*"):
-                leftover.unlink(missing_ok=True)
+        """Remove what was cut off, when the agent of this pool starts; nothing while somebody else fills it."""
+        with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+            if not alone:
+                return
+            for name in (IMAGES, *VolumeKind):
+                for leftover in (self.folder / name).glob(f"*{UNFINISHED}*"):
+                    leftover.unlink(missing_ok=True)
+
+    @contextmanager
+    def kept_from_sweeping(self) -> Iterator[None]:
+        """For who works on this pool and isn't its agent: one that starts meanwhile lets unfinished files be."""
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[bool]:
+        """The folder's own lock, which ends with its holder; False if it can't be had without waiting."""
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(descriptor, how)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
 
     # Where things are
 

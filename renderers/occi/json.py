@@ -286,7 +286,10 @@ def _check(definition: str, document: object, path: str = "$") -> None:
     place = path + str(error.json_path)[1:]
     expected = error.schema.get("title", "") if isinstance(error.schema, dict) else ""
     complaint = error.message
-    if expected:
+    if error.validator == "additionalProperties" and "properties" in error.schema:
+        expected = "one of " + ", ".join(error.schema["properties"])
+        complaint = f"{complaint}; expected {expected}"
+    elif expected:
         complaint = f"{repr(error.instance)[:LONGEST_COMPLAINT]} was given, expected {expected}"
     raise RenderingError(f"{place[:LONGEST_COMPLAINT]}: {complaint[:LONGEST_COMPLAINT]}", expected=expected)
 

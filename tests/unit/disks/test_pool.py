@@ -216,6 +216,16 @@ def test_sweep_removes_only_what_was_cut_off(pool: DiskPool, image_id: UUID) -> 
     assert files(pool) == kept
 
 
+def test_sweep_leaves_what_somebody_else_fills(pool: DiskPool) -> None:
+    unfinished = pool.folder / "images" / f"{uuid4()}.source.part"
+    unfinished.write_bytes(b"half")
+    with pool.kept_from_sweeping():
+        pool.sweep()
+        assert unfinished.exists()
+    pool.sweep()
+    assert not unfinished.exists()
+
+
 def test_call_after_a_crash_finishes_the_work(pool: DiskPool, image_id: UUID) -> None:
     volume = root_disk(uuid4())
     pool.path(volume).with_name(f"{pool.path(volume).name}.part").write_bytes(b"half a header")

@@ -218,7 +218,7 @@ def test_actions_that_apply_are_read_as_action_links() -> None:
         (b'{"attributes":{"a.b":' + b"[" * 50 + b"]" * 50 + b"}}", "nested too deeply"),
         (b'{"kind":"compute"}', r"^\$.kind: 'compute' was given, expected a type identifier"),
         (b'{"kind":"a#b\\n"}', r"^\$.kind: "),
-        (b'{"kind":"a#b","colour":"red"}', "'colour' was unexpected"),
+        (b'{"kind":"a#b","colour":"red"}', r"'colour' was unexpected\); expected one of kind, "),
         (b'{"kind":"a#b","links":[{"kind":"a#c"}]}', r"^\$.links\[0\]: 'target' is a required property"),
         (b'{"kind":"a#b","links":[{"target":7}]}', r"^\$.links\[0\].target: 7"),
         (b'{"attributes":{"a.b":null}}', r"^\$.attributes"),
