@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import shutil
@@ -39,6 +40,8 @@ SETTLE_LIMIT_S = 120
 NOT_SETTLED = 3
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.system.stepwise"])
+_ONE_ASKS = threading.Lock()
+"""Starting a process asks how all others are, and of two threads that ask at once one is told 255."""
 
 CHANGES: list[tuple[Any, str]] = [
     (subprocess, "run"),
@@ -147,12 +150,10 @@ def _is_committed(connection: psycopg.Connection[Any]) -> bool:
 
 def dies_after(settings: dict[str, Any], steps: int) -> bool:
     """Does the jobs that wait until the agent kills itself after so many steps; False if it took fewer."""
-    process = _FORKS.Process(target=_do_jobs_and_die, args=(settings, steps))
-    process.start()
-    process.join(SETTLE_LIMIT_S)
+    status = _status_of(_do_jobs_and_die, settings, steps)
     log = (settings["state"] / "agent.log").read_text()
-    assert process.exitcode in (0, -signal.SIGKILL), f"killed after step {steps}: status {process.exitcode}\n{log}"
-    return process.exitcode != 0
+    assert status in (0, -signal.SIGKILL), f"killed after step {steps}: status {status}\n{log}"
+    return status != 0
 
 
 def settle(settings: dict[str, Any]) -> None:
@@ -166,11 +167,19 @@ def work_once(settings: dict[str, Any]) -> None:
 
 
 def _normal(settings: dict[str, Any], *, must_settle: bool) -> None:
-    process = _FORKS.Process(target=_work, args=(settings, must_settle))
-    process.start()
-    process.join(SETTLE_LIMIT_S)
+    status = _status_of(_work, settings, must_settle)
     log = (settings["state"] / "agent.log").read_text()
-    assert process.exitcode == 0, f"status {process.exitcode}\n{log}"
+    assert status == 0, f"status {status}\n{log}"
+
+
+def _status_of(target: Callable[..., None], *arguments: Any) -> int | None:
+    """Of a process that does it; None if it goes on for too long."""
+    with _ONE_ASKS:
+        process = _FORKS.Process(target=target, args=arguments)
+        process.start()
+    multiprocessing.connection.wait([process.sentinel], SETTLE_LIMIT_S)
+    with _ONE_ASKS:
+        return process.exitcode
 
 
 def _start(settings: dict[str, Any]) -> Settings:
