@@ -23,6 +23,8 @@ SYSTEM = ""
 """The root of the tree: capabilities of the whole."""
 JSON_VALUES = "cdmi_valuetransferencoding_json"
 """2.0 alone has it."""
+EXPORT_ISCSI = "cdmi_export_iscsi"
+"""A cloud with a storage host has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def claims(node: str, *names: str) -> tuple[Claim, ...]:
 
 
 class Capabilities:
-    """All claims, by node. Static."""
+    """All claims, by node. Static, but for what needs a storage host."""
 
     def __init__(self, site: Site, made: Iterable[Claim]) -> None:
         self._site = site
@@ -90,8 +92,10 @@ class Capabilities:
             fields["children"] = children[part.first : part.last + 1] if part else []
         return {name: value for name, value in fields.items() if name in call.selection}
 
-    def _shown(self, version: Version, node: str) -> dict[str, str]:
-        hidden = {JSON_VALUES} if version is Version.V1 else set()
+    def _shown(self, call: Call, node: str) -> dict[str, str]:
+        hidden = {JSON_VALUES} if call.version is Version.V1 else set()
+        if EXPORT_ISCSI in self.nodes[node] and not call.cloud.serves_disks():
+            hidden.add(EXPORT_ISCSI)
         return {name: value for name, value in self.nodes[node].items() if name not in hidden}
 
     def _fields(self, call: Call, node: str) -> dict[str, object]:
@@ -105,7 +109,7 @@ class Capabilities:
             "objectName": f"{name or CAPABILITIES}/",
             "parentURI": f"{root}{CAPABILITIES}/{above}{'/' if above else ''}" if node else root,
             "parentID": self.identity(above) if node else project_root,
-            "capabilities": self._shown(call.version, node),
+            "capabilities": self._shown(call, node),
             "childrenrange": ranges.whole(len(children)),
             "children": children,
         }

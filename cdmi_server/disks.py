@@ -10,11 +10,11 @@ import falcon
 
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
-from backends.model import DiskState
+from backends.model import DiskState, Pool
 from backends.objects import COMPLETE, DISKS, PROCESSING, Address, ObjectKind
 from cdmi_server import bodies, container, exports
 from cdmi_server.call import Call
-from cdmi_server.capabilities import claims, uri_of_capabilities
+from cdmi_server.capabilities import Claim, claims, uri_of_capabilities
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import (
     Profile,
@@ -31,14 +31,18 @@ from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import CONTAINER, Version, format_time
 
 ALL = "container/disks"
-ONE = "container/disk"
-"""The nodes of the capability tree."""
+"""A node of the capability tree; those of one disk are `exports.DISK` and `SERVED_DISK`."""
 CLAIMS = (
     *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
     *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_ctime", "cdmi_mtime"),
-    *claims(ONE, "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_delete_container"),
-    *claims(ONE, "cdmi_assignedsize", "cdmi_size", "cdmi_ctime"),
-)
+    *(
+        Claim(name, (exports.DISK, exports.SERVED_DISK))
+        for name in (
+            "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_delete_container", "cdmi_assignedsize", "cdmi_size",
+            "cdmi_ctime",
+        )
+    ),
+)  # fmt: skip
 SIZE = "cdmi_assignedsize"
 METHODS = "GET, HEAD, PUT, PATCH, DELETE"
 
@@ -120,7 +124,7 @@ def _disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "objectName": f"{disk.name}/",
         "parentURI": _uri(call, ()),
         "parentID": encode(parent.object.id, call.site.enterprise_number),
-        "capabilitiesURI": uri_of_capabilities(call.version, ONE),
+        "capabilitiesURI": uri_of_capabilities(call.version, _node(disk)),
         "completionStatus": completion,
         "percentComplete": "100" if completion == COMPLETE else "0",
         "metadata": _metadata(call, disk),
@@ -130,6 +134,10 @@ def _disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     if completion == COMPLETE:
         fields |= {"childrenrange": "", "children": []}
     return fields
+
+
+def _node(disk: NamedDisk) -> str:
+    return exports.SERVED_DISK if disk.pool is Pool.ISCSI else exports.DISK
 
 
 def _completion(disk: NamedDisk) -> str:

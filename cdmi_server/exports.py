@@ -1,70 +1,146 @@
-"""Exports of disks: `OCCI/iSCSI` (1.1.1 §13.1), which says the computes that may have a disk. The door enforces it."""
+"""Exports of disks (1.1.1 §13, 2.0 §13), which the door enforces.
+
+`OCCI/iSCSI` says the computes that may have a disk; by `Network/iSCSI` an initiator outside logs in to one that a
+storage host serves.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
+from backends.model import Export
 from cdmi_server.call import Call
-from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server.capabilities import EXPORT_ISCSI, SYSTEM, claims
 from renderers.cdmi.objectid import encode
+from renderers.cdmi.representation import Version
 
 OCCI = "OCCI/iSCSI"
-CLAIMS = (*claims(SYSTEM, "cdmi_export_occi_iscsi"), *claims("container/disk", "cdmi_export_container_occi"))
+ISCSI = "Network/iSCSI"
+"""How 1.x names them. 2.0 leaves the name to the client and has the protocol as `type`."""
+TYPES_OF_2_0 = {ISCSI: "iSCSI", OCCI: OCCI}
+DISK, SERVED_DISK = "container/disk", "container/disk/served"
+"""Nodes of the capability tree: the second is of disks that a storage host serves."""
+CLAIMS = (
+    *claims(SYSTEM, "cdmi_export_occi_iscsi", EXPORT_ISCSI),
+    *claims(DISK, "cdmi_export_container_occi"),
+    *claims(SERVED_DISK, "cdmi_export_container_occi", "cdmi_export_container_iscsi"),
+)
 COMPUTE = "/compute/"
 PERMISSIONS_MAX = 1000
+NAME_MAX_CHARACTERS = 255
+SECRETS = "chap_secrets"
+"""Not the standard's, which leaves open how an initiator proves who it is: the CHAP secret of each, by its name."""
+CHOSEN_HERE = {"portals", "target_identifier", "logical_unit_number", "logical_unit_name", SECRETS}
 
 
 def shown(call: Call, disk: NamedDisk) -> dict[str, Any]:
     """The field, where the disk has an export."""
+    found: dict[str, dict[str, Any]] = {}
     permitted = call.cloud.permits(disk.id)
-    if permitted is None:
-        return {}
-    uris = [f"{call.request.prefix}{COMPUTE}{machine_id}" for machine_id in permitted]
-    return {"exports": {OCCI: {"identifier": _identifier(call, disk), "permissions": uris}}}
+    if permitted is not None:
+        uris = [f"{call.request.prefix}{COMPUTE}{machine_id}" for machine_id in permitted]
+        found[OCCI] = {"identifier": _identifier(call, disk), "permissions": uris}
+    export = call.cloud.export(disk.id)
+    if export is not None:
+        found[ISCSI] = _iscsi_fields(export)
+    if call.version is Version.V2:
+        named = {disk.export_names.get(protocol, protocol): protocol for protocol in found}
+        found = {name: {"type": TYPES_OF_2_0[protocol], **found[protocol]} for name, protocol in named.items()}
+    return {"exports": found} if found else {}
+
+
+def _iscsi_fields(export: Export) -> dict[str, Any]:
+    return {
+        "portals": list(export.portals),
+        "target_identifier": export.target_identifier,
+        "logical_unit_number": export.logical_unit_number,
+        "logical_unit_name": export.logical_unit_name,
+        "permissions": [initiator.name for initiator in export.initiators],
+        SECRETS: {initiator.name: initiator.secret for initiator in export.initiators},
+    }
 
 
 def change(call: Call, disk: NamedDisk, exports: object) -> None:
     """To exactly these; an empty object withdraws what there is, and every compute of the project may have it again."""
     if not isinstance(exports, dict):
         raise Invalid("exports must be a JSON object")
-    others = sorted(str(name) for name in exports if name != OCCI)
-    if others:
-        raise Invalid(f"exports has {others[0][:80]!r}: expected {OCCI}")
-    if OCCI not in exports:
-        call.cloud.permit_machines(disk.id, None)
-        return
-    export = exports[OCCI]
+    given: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for name, export in exports.items():
+        protocol = _protocol(name, export)
+        if protocol in given:
+            raise Invalid(
+                f"exports has {given[protocol][0]!r} and {name[:80]!r}, both {protocol}: expected one of them"
+            )
+        given[protocol] = name, export
+    computes = [_compute(call, uri) for uri in _occi_permissions(call, disk, given[OCCI][1])] if OCCI in given else None
+    initiators = _initiators(call, disk, given[ISCSI][1]) if ISCSI in given else []
+    try:
+        call.cloud.permit_machines(disk.id, computes)
+    except NotFound as error:
+        raise Invalid(f"permissions can't be given: {error.message}") from None
+    call.cloud.export_disk(disk.id, initiators)
+    call.cloud.name_exports(disk.id, {protocol: name for protocol, (name, _) in given.items() if name != protocol})
+
+
+def _protocol(name: str, export: object) -> str:
+    """By its type, or by its name where it has none."""
+    if len(name) > NAME_MAX_CHARACTERS:
+        raise Invalid(f"exports has a name of {len(name)} characters: at most {NAME_MAX_CHARACTERS} are expected")
     if not isinstance(export, dict):
-        raise Invalid(f"{OCCI} must be a JSON object, with permissions in it")
+        raise Invalid(f"the export {name[:80]!r} must be a JSON object, with permissions in it")
+    asked = export.get("type", name)
+    for protocol, type_of_2_0 in TYPES_OF_2_0.items():
+        if asked in (protocol, type_of_2_0):
+            return protocol
+    raise Invalid(f"exports has {str(asked)[:80]!r}: expected {OCCI} or {ISCSI}")
+
+
+def _permissions(export: Mapping[str, Any], what: str) -> list[str]:
+    given = export.get("permissions", [])
+    found = [given] if isinstance(given, str) else given
+    if not isinstance(found, list) or len(found) > PERMISSIONS_MAX or not all(isinstance(one, str) for one in found):
+        raise Invalid(f"permissions must be an array of at most {PERMISSIONS_MAX} {what}")
+    return found
+
+
+def _occi_permissions(call: Call, disk: NamedDisk, export: Mapping[str, Any]) -> list[str]:
     identifier = export.get("identifier", _identifier(call, disk))
     if not isinstance(identifier, str) or identifier.upper() != _identifier(call, disk):
         raise Invalid(f"the identifier of {OCCI} is {str(identifier)[:80]!r}: expected the container's object ID")
-    permissions = export.get("permissions", [])
-    uris = [permissions] if isinstance(permissions, str) else permissions
-    if not isinstance(uris, list) or len(uris) > PERMISSIONS_MAX:
-        raise Invalid(f"permissions must be an array of at most {PERMISSIONS_MAX} URIs of computes")
-    try:
-        call.cloud.permit_machines(disk.id, [_compute(call, uri) for uri in uris])
-    except NotFound as error:
-        raise Invalid(f"permissions can't be given: {error.message}") from None
+    return _permissions(export, "URIs of computes")
+
+
+def _initiators(call: Call, disk: NamedDisk, export: Mapping[str, Any]) -> list[str]:
+    """What this server chooses may be sent back as it was read; other settings would be obeyed by nobody."""
+    others = sorted(export.keys() - CHOSEN_HERE - {"type", "permissions"})
+    if others:
+        raise Invalid(f"{ISCSI} has {others[0][:80]!r}: expected permissions, the initiators' names")
+    if "permissions" not in export:
+        raise Invalid(f"{ISCSI} has no permissions: expected the initiators' names, for not anybody may log in")
+    if SECRETS in export:
+        present = call.cloud.export(disk.id)
+        if present is None or export[SECRETS] != _iscsi_fields(present)[SECRETS]:
+            raise Invalid(f"{SECRETS} can't be chosen: expected none, or those that were shown")
+    return _permissions(export, "names of initiators")
 
 
 def _identifier(call: Call, disk: NamedDisk) -> str:
     return encode(disk.id, call.site.enterprise_number)
 
 
-def _compute(call: Call, uri: object) -> UUID:
+def _compute(call: Call, uri: str) -> UUID:
     """A whole URL of this server, or a path."""
     expected = f"expected the URI of a compute, such as {call.request.prefix}{COMPUTE}UUID"
     try:
-        parts = urlsplit(uri if isinstance(uri, str) else "")
+        parts = urlsplit(uri)
         own = not parts.netloc or f"{parts.scheme}://{parts.netloc}".lower() == call.request.prefix.lower()
         if not own or not parts.path.startswith(COMPUTE):
             raise ValueError
         return UUID(parts.path.removeprefix(COMPUTE).removesuffix("/"))
     except ValueError:
-        raise Invalid(f"permissions has {str(uri)[:100]!r}: {expected}") from None
+        raise Invalid(f"permissions has {uri[:100]!r}: {expected}") from None

@@ -106,6 +106,8 @@ class DiskDoor(ImageDoor):
                 self.resize_disk(disk_id, changes["size_bytes"])
                 del values["size_bytes"]
             self._update(connection, "disk", disk_id, values)
+            if values:
+                self._converge(connection, disk.host, Kind.DISK, disk_id)
             return self.disk(disk_id)
 
     def delete_disk(self, disk_id: UUID) -> None:

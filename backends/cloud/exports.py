@@ -44,6 +44,9 @@ class ExportDoor(Door):
             raise Invalid(f"{len(initiators)} initiators are given; a disk that can be written takes one")
         with self._change() as connection:
             disk = self._one(DISKS, disk_id, lock=True)
+            present = self.export(disk_id)
+            if tuple(initiators) == (tuple(one.name for one in present.initiators) if present else ()):
+                return present
             if disk.pool is not Pool.ISCSI and initiators:
                 raise Conflict(f"the storage {disk_id} is on a host that serves no disks to others")
             if disk.wanted is DiskState.OFFLINE and initiators:
@@ -61,8 +64,14 @@ class ExportDoor(Door):
                     " ON CONFLICT (disk_id, initiator) DO NOTHING",
                     [uuid4(), disk_id, name, new_secret()],
                 )
+            connection.execute("UPDATE disk SET generation = generation + 1 WHERE id = %s", [disk_id])
             self._converge(connection, disk.host, Kind.DISK, disk_id)
             return self.export(disk_id)
+
+    def serves_disks(self) -> bool:
+        """Whether the cloud has a storage host, so that disks can be exported at all."""
+        with self._read() as connection:
+            return connection.execute("SELECT 1 FROM host WHERE pool = 'iscsi' LIMIT 1").fetchone() is not None
 
     def permits(self, disk_id: UUID) -> Sequence[UUID] | None:
         """The machines that may have it; None when all of its project may."""
@@ -73,15 +82,21 @@ class ExportDoor(Door):
             return [row[0] for row in rows.fetchall()]
 
     def permit_machines(self, disk_id: UUID, machine_ids: Sequence[UUID] | None) -> None:
-        """These machines only, or, by None, all again. `Conflict` if it is attached to one that isn't among them."""
+        """These machines only, or, by None, all again. `Conflict` if it is attached to one that isn't among them and
+        isn't off.
+        """
+        attached_on = (
+            "SELECT m.id, m.wanted = 'inactive' AND m.state = 'inactive' FROM attachment a"
+            " JOIN machine m ON m.id = a.machine_id WHERE a.disk_id = %s AND NOT a.deleting"
+        )
         with self._change() as connection:
-            self._one(DISKS, disk_id, lock=True)
+            # The machine is held before the disk, as in attaching, so that it isn't started meanwhile.
+            connection.execute(f"{attached_on} FOR UPDATE OF m", [disk_id])
+            disk = self._one(DISKS, disk_id, lock=True)
             for machine_id in machine_ids or ():
                 self._one(MACHINES, machine_id)
-            attached = connection.execute(
-                "SELECT machine_id FROM attachment WHERE disk_id = %s AND NOT deleting", [disk_id]
-            ).fetchone()
-            if machine_ids is not None and attached is not None and attached[0] not in machine_ids:
+            attached = connection.execute(attached_on, [disk_id]).fetchone()
+            if machine_ids is not None and attached is not None and attached[0] not in machine_ids and not attached[1]:
                 raise Conflict(f"the storage {disk_id} is attached to the compute {attached[0]}: detach it first")
             connection.execute("DELETE FROM disk_permit WHERE disk_id = %s", [disk_id])
             for machine_id in machine_ids or ():
@@ -89,4 +104,6 @@ class ExportDoor(Door):
                     "INSERT INTO disk_permit (disk_id, machine_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                     [disk_id, machine_id],
                 )
-            self._update(connection, "disk", disk_id, {"restricted": machine_ids is not None})
+            if disk.restricted is not (machine_ids is not None):
+                self._update(connection, "disk", disk_id, {"restricted": machine_ids is not None})
+                self._converge(connection, disk.host, Kind.DISK, disk_id)

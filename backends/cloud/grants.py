@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from backends.errors import Conflict, NotAllowed
@@ -35,14 +36,27 @@ def check_not_exported(connection: Connection, disk_id: UUID) -> None:
 
 
 def check_permit(connection: Connection, disk: Disk, machine_id: UUID) -> None:
-    """`NotAllowed` when the disk is for other machines only."""
+    """`NotAllowed` when the disk is for other machines only, unless this one is off: its start asks again.
+
+    So a client may attach first and permit then, which is the order of CDMI 1.1.1 §13.1.
+    """
     if not disk.restricted:
         return
     row = connection.execute(
-        "SELECT 1 FROM disk_permit WHERE disk_id = %s AND machine_id = %s", [disk.id, machine_id]
+        "SELECT 1 FROM disk_permit WHERE disk_id = %(disk)s AND machine_id = %(machine)s UNION ALL"
+        " SELECT 1 FROM machine WHERE id = %(machine)s AND wanted = 'inactive' AND state = 'inactive'",
+        {"disk": disk.id, "machine": machine_id},
     ).fetchone()
     if row is None:
         raise NotAllowed(f"the compute {machine_id} is not in the permissions of the storage {disk.id}")
+
+
+def first_restricted(connection: Connection, disk_ids: Sequence[UUID]) -> UUID | None:
+    """One of these disks that is for certain machines only; a new machine is none of them."""
+    row = connection.execute(
+        "SELECT id FROM disk WHERE id = ANY(%s) AND restricted ORDER BY id LIMIT 1", [list(disk_ids)]
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def check_permits(connection: Connection, machine_id: UUID) -> None:

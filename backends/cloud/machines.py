@@ -7,7 +7,7 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from backends.cloud.door import check_range, check_text
-from backends.cloud.grants import check_permits
+from backends.cloud.grants import check_permits, first_restricted
 from backends.cloud.images import ImageDoor
 from backends.cloud.links import LinkDoor
 from backends.errors import Conflict, Invalid, NotApplicable
@@ -76,7 +76,10 @@ class MachineDoor(LinkDoor, ImageDoor):
         return self._one(MACHINES, machine_id)
 
     def create_machine(self, new: NewMachine) -> Machine:
-        """Wanted active at once. Without an interface asked for, it gets one on the shared network."""
+        """Wanted active at once, unless with a disk that it has no permission for: then its start is to be asked for.
+
+        Without an interface asked for, it gets one on the shared network.
+        """
         machine_id = new.id or uuid4()
         _check_texts(new.title, new.summary, new.hostname, new.ssh_key, new.user_data)
         with self._change() as connection:
@@ -91,6 +94,10 @@ class MachineDoor(LinkDoor, ImageDoor):
             tied_to = self._host_of_links(connection, new.interfaces, new.attachments)
             need = Need(cores, memory_mib, root_size_bytes or 0, tied_to)
             host = choose_host(connection, need)
+            forbidden = first_restricted(connection, [attachment.disk_id for attachment in new.attachments])
+            message = "starting" if host else waiting_message(connection, need)
+            if forbidden is not None:
+                message = f"not in the permissions of the storage {forbidden}: to be permitted, then started"
             self._insert(
                 connection,
                 "machine",
@@ -110,10 +117,11 @@ class MachineDoor(LinkDoor, ImageDoor):
                     "max_cores": size.max_cores,
                     "ssh_key": new.ssh_key,
                     "user_data": new.user_data,
-                    "wanted": MachineState.ACTIVE.value,
+                    "wanted": (MachineState.INACTIVE if forbidden else MachineState.ACTIVE).value,
                     "host": host,
-                    "admitted": host is not None,
-                    "state_message": "starting" if host else waiting_message(connection, need),
+                    "admitted": host is not None and not forbidden,
+                    "observed_generation": 1 if forbidden else 0,  # nothing is to be done, and the message stays
+                    "state_message": message,
                 },
             )
             for index, interface in enumerate(new.interfaces):
@@ -125,7 +133,8 @@ class MachineDoor(LinkDoor, ImageDoor):
             for attachment in new.attachments:
                 self._insert_attachment(connection, machine_id, attachment, has_root=image is not None)
             self._tag_new(connection, new.tag_ids, machine_id)
-            self._converge(connection, host, Kind.MACHINE, machine_id)
+            if not forbidden:
+                self._converge(connection, host, Kind.MACHINE, machine_id)
             return self.machine(machine_id)
 
     def update_machine(self, machine_id: UUID, changes: MachineChanges) -> Machine:

@@ -18,9 +18,10 @@ from psycopg.types.json import Jsonb
 from backends.cloud.disks import DiskDoor
 from backends.cloud.objects import check_name
 from backends.errors import Conflict, Invalid, NotFound
-from backends.model import DiskState, NewDisk
+from backends.model import DiskState, NewDisk, Pool
 from backends.objects import ObjectKind
 from backends.store.database import query
+from backends.store.rows import DISKS
 
 UUID_LIKE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -34,10 +35,13 @@ class NamedDisk:
     state: DiskState
     state_message: str
     is_made: bool
-    """Whether it has ever been what it should be."""
+    """Whether it has ever been what it should be; a served one, whether its target is."""
     metadata: Mapping[str, Any]
     """The user's own."""
     created_at: datetime
+    pool: Pool
+    export_names: Mapping[str, str]
+    """Those that a client has given to its exports (CDMI 2.0 §13.1), by protocol."""
 
 
 class NamedDiskDoor(DiskDoor):
@@ -61,7 +65,9 @@ class NamedDiskDoor(DiskDoor):
             row = connection.execute(query("disks.named"), parameters).fetchone()
         if row is None:
             raise NotFound(f"there is no disk {name[:300]!r}")
-        return NamedDisk(row[0], row[1], row[2], DiskState(row[3]), *row[4:])
+        return NamedDisk(
+            row[0], row[1], row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9]
+        )  # fmt: skip
 
     def create_named_disk(
         self, name: str, size_bytes: int | None, metadata: Mapping[str, Any], source: NamedDisk | None = None
@@ -80,6 +86,12 @@ class NamedDiskDoor(DiskDoor):
             except psycopg.errors.UniqueViolation:
                 raise Conflict(f"there is a disk called {name!r} already") from None
             return self.named_disk(name)
+
+    def name_exports(self, disk_id: UUID, names: Mapping[str, str]) -> None:
+        """As the client calls them, by protocol; those left out go by their protocol."""
+        with self._change() as connection:
+            self._one(DISKS, disk_id)
+            connection.execute(query("disks.name_exports"), {"id": disk_id, "names": Jsonb(dict(names))})
 
     def change_named_disk(
         self, disk: NamedDisk, size_bytes: int | None = None, metadata: Mapping[str, Any] | None = None

@@ -18,7 +18,7 @@ def iscsi(server: Server, *initiators: str) -> Fields:
 
 def exported(server: Server, *initiators: str) -> Thing:
     server.needs_system("cdmi_export_iscsi")
-    server.needs("cdmi_create_container")
+    server.needs("cdmi_create_container", "cdmi_export_container_iscsi")
     return server.make("container", {"exports": iscsi(server, *initiators)}, server.new_url("/"))
 
 
@@ -60,6 +60,7 @@ def at_once(server: Server) -> None:
 @check("exports/add", "9.4.5, 13.7.2", "9.5.5, 13.5", "An update exports a container; then it is exported.")
 def add(server: Server) -> None:
     server.needs_system("cdmi_export_iscsi")
+    server.needs("cdmi_export_container_iscsi")
     made = server.new_container()
     expect(server.update(made.url, "container", {"exports": iscsi(server, FIRST)}), {204}, "a new export")
     require(shown(server, made)["permissions"] == [FIRST], "the export is another")
@@ -118,7 +119,7 @@ def unknown(server: Server) -> None:
 @check("exports/malformed", "9.2.8", "13.5", "Initiators that are no list of names are answered 400.")
 def malformed(server: Server) -> None:
     server.needs_system("cdmi_export_iscsi")
-    server.needs("cdmi_create_container")
+    server.needs("cdmi_create_container", "cdmi_export_container_iscsi")
     for wrong in ({"permissions": 7}, {"permissions": [7]}, {"permissions": {"iqn": "x"}}):
         sent = {"exports": server.dialect.export("iSCSI", dict(wrong))}
         expect(server.put(server.new_url("/"), "container", sent), {400}, f"an export with {wrong}")

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT
 from cdmi_client import Client as CdmiClient
-from occi_client import COMPUTE, ORIGIN, STORAGE, STORAGE_LINK, action
+from occi_client import COMPUTE, STORAGE, STORAGE_LINK, action
 from occi_client import Client as OcciClient
 
 from backends.cloud import Cloud
@@ -206,9 +206,9 @@ def test_the_capabilities_of_disks_have_nodes_of_their_own(cdmi: CdmiClient) -> 
         assert cdmi.send("GET", f"/cdmi/cdmi_objectid/{node['objectID']}", CAPABILITY).json == node
     above = cdmi.send("GET", node["parentURI"], CAPABILITY).json
     assert above["children"] == ["disks/", "disk/"]
+    assert node["children"] == ["served/"]
     for refused in (
         {"snapshot": "s"},
-        {"exports": {"Network/iSCSI": {}}},
         {"metadata": {"cdmi_acl": []}},
         {"value": "x"},
     ):
@@ -252,73 +252,3 @@ def test_metadata_of_a_disk_changes_by_item_or_as_a_whole(cdmi: CdmiClient, sql:
     shown = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["metadata"]
     assert {name for name in shown if not name.startswith("cdmi_")} == {"only"}
     assert shown["cdmi_assignedsize"] == str(GIB)
-
-
-def export(cdmi: CdmiClient, name: str, *computes: str) -> None:
-    """Lets these computes have the disk, and no others."""
-    body = {"exports": {"OCCI/iSCSI": {"permissions": [f"{ORIGIN}{compute}" for compute in computes]}}}
-    changed = cdmi.send("PUT", f"/cdmi/disks/{name}/", CONTAINER, body)
-    assert changed.status_code == 204, changed.text
-
-
-def test_cdmi_first_a_disk_goes_to_the_compute_in_its_exports_permissions_only(
-    cdmi: CdmiClient, occi: OcciClient, sql: Connection
-) -> None:
-    object_id = make(cdmi, "data", exports={"OCCI/iSCSI": {"permissions": []}})
-    settle(sql)
-    compute, other = occi.make("/compute/", COMPUTE), occi.make("/compute/", COMPUTE)
-
-    def attach(to: str) -> int:
-        link = f'occi.core.source="{to}", occi.storagelink.deviceid="{object_id}"'
-        answer = occi.send("POST", "/storagelink/", STORAGE_LINK, attributes=link)
-        assert answer.status_code == 201 or "is not in the permissions" in answer.text
-        return answer.status_code
-
-    assert attach(compute) == 403
-    export(cdmi, "data", compute)
-    assert cdmi.send("GET", "/cdmi/disks/data/?exports", CONTAINER).json == {
-        "exports": {"OCCI/iSCSI": {"identifier": object_id, "permissions": [f"{ORIGIN}{compute}"]}}
-    }
-    assert attach(other) == 403
-    assert attach(compute) == 201
-    withdrawn = {"exports": {"OCCI/iSCSI": {"permissions": [other]}}}
-    refused = cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, withdrawn)
-    assert (refused.status_code, "attached to the compute" in refused.text) == (409, True)
-
-
-def test_occi_first_a_compute_that_is_there_is_let_in_by_an_export_made_later(
-    cdmi: CdmiClient, occi: OcciClient, sql: Connection
-) -> None:
-    compute, other = occi.make("/compute/", COMPUTE), occi.make("/compute/", COMPUTE)
-    disk = occi.make("/storage/", STORAGE, attributes="occi.storage.size=1.0")
-    name = disk.removeprefix("/storage/")
-    settle(sql)
-    export(cdmi, name, compute)
-    link = f'occi.core.source="{other}", occi.core.target="{disk}"'
-    assert occi.send("POST", "/storagelink/", STORAGE_LINK, attributes=link).status_code == 403
-    assert cdmi.send("PUT", f"/cdmi/disks/{name}/", CONTAINER, {"exports": {}}).status_code == 204
-    assert "exports" not in cdmi.send("GET", f"/cdmi/disks/{name}/", CONTAINER).json
-    occi.make("/storagelink/", STORAGE_LINK, attributes=link)
-
-
-def test_exports_that_can_not_be_honoured_are_refused_and_change_nothing(
-    cdmi: CdmiClient, occi: OcciClient, sql: Connection, other_cloud: Cloud
-) -> None:
-    make(cdmi, "data")
-    settle(sql)
-    theirs = OcciClient(other_cloud).make("/compute/", COMPUTE)
-    disk = occi.make("/storage/", STORAGE, attributes="occi.storage.size=1.0")
-    for permissions in (
-        ["x"],
-        [disk],
-        [theirs],
-        [f"/compute/{uuid4()}"],
-        ["http://elsewhere.example/compute/1"],
-        [5],
-        5,
-    ):
-        body = {"exports": {"OCCI/iSCSI": {"permissions": permissions}}}
-        assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, body).status_code == 400, permissions
-    for exports in ([], "x", {"OCCI/iSCSI": 5}, {"OCCI/iSCSI": {"identifier": "0"}}, {"1": {"type": "NFSv4"}}):
-        assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"exports": exports}).status_code == 400, exports
-    assert "exports" not in cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json

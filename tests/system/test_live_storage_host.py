@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from live import User, eventually, inline_link, make_guest, make_key, remove
@@ -24,6 +25,7 @@ from tests.system.conftest import Gateway, free_port, make_gateway
 pytestmark = pytest.mark.timeout(1200)
 
 MIB = 2**20
+CONTAINER = "application/cdmi-container"
 BOOT_LIMIT_S = 400
 """The lab and guests are emulated at once on what may be two busy cores."""
 
@@ -132,6 +134,55 @@ def test_disk_of_a_storage_host_outlives_the_guests_that_write_and_read_it(
     eventually(lambda: _is_forgotten(gateway, disk), "the disk's end on its host")
     remove(user, reader.path)
     eventually(lambda: not machines_left(gateway), "the end of all that was made")
+
+
+def test_a_disk_exported_by_cdmi_is_written_and_read_by_that_initiator_outside_and_by_no_other(
+    gateway: Gateway, storage_host: str, user: User
+) -> None:
+    initiator = "iqn.2026-01.org.example:outside"
+    url, cdmi = "/cdmi/2.0.0/disks/outside/", {"Accept": CONTAINER, "Content-Type": CONTAINER}
+    exports = {"mine": {"type": "iSCSI", "permissions": [initiator]}}
+    body = {"metadata": {"cdmi_assignedsize": str(64 * MIB)}, "exports": exports}
+
+    def completion() -> str:
+        return str(user.http.get(url, headers=cdmi).json().get("completionStatus"))
+
+    made = user.http.put(url, json=body, headers=cdmi)
+    assert made.status_code == 202, made.text
+    eventually(lambda: completion() == "Complete", "the export", BOOT_LIMIT_S)
+    export = user.http.get(url, headers=cdmi).json()["exports"]["mine"]
+    secret = export["chap_secrets"][initiator]
+
+    write, read = "write -q -P 0x5a 1M 4M", "read -q -P 0x5a 1M 4M"
+    assert initiate(export, initiator, secret, write) == (0, "")
+    assert initiate(export, initiator, secret, read, "read -q -P 0 0 1M") == (0, "")
+    for stranger, word in ((f"{initiator}2", secret), (initiator, "0123456789abcdef")):
+        status, reason = initiate(export, stranger, word, read)
+        assert status != 0
+        assert "uthenti" in reason or "uthoriz" in reason, reason
+
+    assert user.http.delete(url).status_code == 409
+    assert user.http.patch(url, json={"exports": {}}, headers=cdmi).status_code == 204
+    eventually(lambda: completion() == "Complete", "the end of the export", BOOT_LIMIT_S)
+    assert initiate(export, initiator, secret, read)[0] != 0
+    assert user.http.delete(url).status_code == 204
+    assert secret not in gateway.log.read_text()
+
+
+def initiate(export: dict[str, Any], initiator: str, secret: str, *commands: str) -> tuple[int, str]:
+    """What becomes of these commands of qemu-io's, whose own initiator knows nothing but what it is told here."""
+    target = export["target_identifier"].partition(",")[0]
+    options = {
+        "driver": "iscsi", "transport": "tcp", "portal": export["portals"][0], "target": target,
+        "lun": export["logical_unit_number"], "initiator-name": initiator, "user": initiator, "password-secret": "chap",
+    }  # fmt: skip
+    image = ",".join(["driver=raw", *(f"file.{name}={value}" for name, value in options.items())])
+    done = subprocess.run(
+        ["qemu-io", "--object", f"secret,id=chap,data={secret}", "--image-opts", image,
+         *(part for command in commands for part in ("-c", command))],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
 
 
 def machines_left(gateway: Gateway) -> list[str]:

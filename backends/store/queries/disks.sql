@@ -5,7 +5,10 @@ SELECT d.shown_name FROM disk d WHERE d.project_id = %(project)s AND NOT d.delet
 ORDER BY d.shown_name LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: named
-SELECT d.id, d.shown_name, d.size_bytes, d.state, d.state_message, d.observed_generation > 0, d.metadata, d.created_at
+-- What a storage host hasn't done yet, a withdrawn export too, is told; of other disks the state tells it.
+SELECT d.id, d.shown_name, d.size_bytes, d.state, d.state_message,
+    d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END,
+    d.metadata, d.created_at, d.pool, d.export_names
 FROM disk d WHERE d.project_id = %(project)s AND d.shown_name = %(name)s AND NOT d.deleting
 
 -- name: way
@@ -18,6 +21,9 @@ WHERE o.id = %(id)s AND o.parent_id = %(project)s AND o.project_id = %(project)s
 
 -- name: set_name
 UPDATE disk SET name = %(name)s, metadata = %(metadata)s WHERE id = %(id)s
+
+-- name: name_exports
+UPDATE disk SET export_names = %(names)s WHERE id = %(id)s
 
 -- name: set_metadata
 UPDATE disk SET metadata = %(metadata)s WHERE id = %(id)s
