@@ -32,7 +32,7 @@ def create_application(settings: Settings, database: Database) -> Application:
     application.add_route("/healthz", Health(database))
     application.add_route("/metrics", Metrics(database))
     add_occi(application, site_of(settings))
-    add_cdmi(application, CdmiSite(enterprise_number=settings.cdmi_enterprise_number))
+    add_cdmi(application, CdmiSite(enterprise_number=settings.cdmi_enterprise_number, region=settings.cdmi_region))
     return application
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -88,6 +89,9 @@ class Settings(BaseSettings):
     cdmi_enterprise_number: int = Field(
         32473, ge=1, le=2**24 - 1, description="the SNMP enterprise number in CDMI's object IDs; never change it"
     )
+    cdmi_region: str = Field(
+        "", description="the ISO 3166 code of where this site keeps its data, for cdmi_geographic_placement"
+    )
     password_cache_s: float = Field(60, ge=0, le=3600, description="how long a verified password is remembered")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto is text on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
@@ -139,6 +143,13 @@ class Settings(BaseSettings):
             raise ValueError("it must be an http URL that ends in '/'")
         if value.startswith("http://schemas.ogf.org/"):
             raise ValueError("schemas.ogf.org belongs to the standard; take a domain of the site's own")
+        return value
+
+    @field_validator("cdmi_region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", value):
+            raise ValueError("it must be a code of ISO 3166, such as CH or US-CA")
         return value
 
     @field_validator("sizes")

@@ -21,6 +21,10 @@ DISKS = "disks"
 RESERVED_NAMES = frozenset({"cdmi_objectid", "cdmi_domains", "cdmi_capabilities", SNAPSHOTS, "cdmi_versions"})
 NAME_MAX_BYTES = 1024
 
+VALUE_HASH = "cdmi_value_hash"
+HASHES = ("SHA256",)
+"""What a value may be asked to be hashed by."""
+
 Metadata = Mapping[str, Any]
 """User and data system metadata, as JSON."""
 
@@ -81,6 +85,8 @@ class StoredObject:
     """Of a queue: the number that the next value gets."""
     fields: Metadata = field(default_factory=dict)
     """Those that the standard doesn't define, as the client gave them."""
+    sha256: bytes | None = None
+    """Of the value, where it was asked for before the value was written, or since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,15 @@ class Found:
     @property
     def address(self) -> Address:
         return Address(start=self.object.id)
+
+    @property
+    def chain(self) -> tuple[Metadata, ...]:
+        """The metadata of the object and of all above it, the root's first."""
+        return tuple(one.metadata for one in (*self.ancestors, self.object))
+
+    def asked(self, name: str) -> Any:
+        """Data system metadata as it applies here: the object's own, else the nearest above it (1.1.1 §16.4)."""
+        return next((metadata[name] for metadata in reversed(self.chain) if metadata.get(name) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

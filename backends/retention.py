@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from backends.errors import Invalid, NotAllowed
@@ -24,6 +25,12 @@ def period(metadata: Metadata) -> tuple[datetime, datetime] | None:
     if not slash or times[0] is None or times[1] is None or times[0] > times[1]:
         raise Invalid(f"{PERIOD} is {str(value)[:80]!r}: expected START/END, each such as 2026-01-31T23:59:59.000000Z")
     return times[0], times[1]
+
+
+def longest(metadata: Sequence[Metadata]) -> str | None:
+    """The period that lasts longest, as it was given."""
+    given = [(found[1], str(one[PERIOD])) for one in metadata if (found := period(one)) is not None]
+    return max(given)[1] if given else None
 
 
 def holds(metadata: Metadata) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from uuid import UUID, uuid4
 
 INLINE_MAX_BYTES: Final = 64 << 10
 """Values up to this stand in the row: a file of their own would cost more."""
+HASHED_LATER_MAX_BYTES: Final = 64 << 20
+"""A larger value is hashed as it arrives or not at all: reading terabytes of holes would take hours."""
 CHUNK_BYTES: Final = 256 << 10
 FICLONE: Final = 0x40049409
 
@@ -29,8 +32,9 @@ class NoRoom(Exception):
 class Received:
     """A value that has arrived: in memory while it is small, then in a nameless file. Close it in any case."""
 
-    def __init__(self, folder: Path, file: BinaryIO | None = None) -> None:
+    def __init__(self, folder: Path, file: BinaryIO | None = None, *, hashed: bool = False) -> None:
         self._folder = folder
+        self._hash = hashlib.sha256() if hashed else None
         self._memory = bytearray()
         self._file = file
         self.size_bytes = 0
@@ -54,12 +58,25 @@ class Received:
                 self._memory += data
             else:
                 _write_all(self.file, data)
+        if self._hash is not None:
+            self._hash.update(data)
         self.size_bytes += len(data)
 
     def fill(self, chunks: Iterable[bytes]) -> Received:
         for chunk in chunks:
             self.write(chunk)
         return self
+
+    def sha256(self) -> bytes | None:
+        """At hand where it was wanted from the start, else read again if the value isn't too large for that."""
+        if self._hash is not None:
+            return self._hash.digest()
+        if self.size_bytes > HASHED_LATER_MAX_BYTES:
+            return None
+        inline = self.inline
+        if inline is not None:
+            return hashlib.sha256(inline).digest()
+        return sha256_of(self.file)
 
     def cut(self, size_bytes: int) -> None:
         """Takes off what a write in place that failed may have left behind the value."""
@@ -86,8 +103,8 @@ class Values:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def receive(self) -> Received:
-        return Received(self.folder)
+    def receive(self, *, hashed: bool = False) -> Received:
+        return Received(self.folder, hashed=hashed)
 
     def open(self, value: UUID) -> BinaryIO:
         """`FileNotFoundError` when it has just been replaced: read the row again."""
@@ -131,6 +148,14 @@ class Values:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def sha256_of(file: BinaryIO) -> bytes:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.digest()
 
 
 def copy_into(source: BinaryIO, target: Received, size_bytes: int) -> None:

@@ -11,9 +11,10 @@ import falcon
 from backends.errors import Invalid, NotFound
 from backends.objects import ObjectKind
 from cdmi_server.call import Call
-from cdmi_server.metadata import DATA_ITEMS, STORAGE_ITEMS
+from cdmi_server.metadata import STORAGE_ITEMS
 from cdmi_server.negotiation import ROOTS, Profile, answer_profile, check_acceptable
 from cdmi_server.paths import CAPABILITIES, escaped
+from cdmi_server.policies import OF_DISKS, POLICIES
 from cdmi_server.site import Site
 from renderers.cdmi import ranges
 from renderers.cdmi.objectid import encode
@@ -21,6 +22,8 @@ from renderers.cdmi.representation import CAPABILITY, Version
 
 SYSTEM = ""
 """The root of the tree: capabilities of the whole."""
+DISK, SERVED_DISK = "container/disk", "container/disk/served"
+"""The second is of disks that a storage host serves."""
 JSON_VALUES = "cdmi_valuetransferencoding_json"
 """2.0 alone has it."""
 EXPORT_ISCSI = "cdmi_export_iscsi"
@@ -33,7 +36,7 @@ class Claim:
 
     name: str
     nodes: tuple[str, ...]
-    value: str = "true"
+    value: str | list[str] = "true"
 
 
 def claims(node: str, *names: str) -> tuple[Claim, ...]:
@@ -45,11 +48,11 @@ class Capabilities:
 
     def __init__(self, site: Site, made: Iterable[Claim]) -> None:
         self._site = site
-        self.nodes: dict[str, dict[str, str]] = {SYSTEM: {}}
+        self.nodes: dict[str, dict[str, str | list[str]]] = {SYSTEM: {}}
         for kind in ObjectKind:
             if kind is not ObjectKind.REFERENCE:
                 self.nodes[kind.value] = {}
-        for claim in (*made, *_limits(site), *_of_metadata()):
+        for claim in (*made, *_limits(site), *_of_metadata(site)):
             for node in claim.nodes:
                 self.nodes.setdefault(node, {})[claim.name] = claim.value
         self.nodes = {node: found for node, found in self.nodes.items() if found}
@@ -92,7 +95,7 @@ class Capabilities:
             fields["children"] = children[part.first : part.last + 1] if part else []
         return {name: value for name, value in fields.items() if name in call.selection}
 
-    def _shown(self, call: Call, node: str) -> dict[str, str]:
+    def _shown(self, call: Call, node: str) -> dict[str, str | list[str]]:
         hidden = {JSON_VALUES} if call.version is Version.V1 else set()
         if EXPORT_ISCSI in self.nodes[node] and not call.cloud.serves_disks():
             hidden.add(EXPORT_ISCSI)
@@ -128,12 +131,16 @@ def _limits(site: Site) -> tuple[Claim, ...]:
     )
 
 
-def _of_metadata() -> Iterable[Claim]:
+def _of_metadata(site: Site) -> Iterable[Claim]:
     for item in STORAGE_ITEMS:
         if item.capability is not None:
             yield Claim(item.capability, tuple(sorted(item.kinds)))
     # The door evaluates cdmi_acl, and obeys holds and retention.
     yield Claim("cdmi_security_access_control", (SYSTEM,))
     yield Claim("cdmi_security_immutability", (SYSTEM,))
-    for data_item in DATA_ITEMS:
-        yield Claim(data_item.capability, tuple(sorted(data_item.kinds)), data_item.claim)
+    yield Claim("cdmi_security_data_integrity", (SYSTEM,))
+    for policy in POLICIES:
+        claim = policy.claim(site)
+        if claim is not None:
+            disks = (DISK, SERVED_DISK) if policy.name in OF_DISKS and policy.fixed(site) else ()
+            yield Claim(policy.capability, (*sorted(policy.kinds), *disks), claim)

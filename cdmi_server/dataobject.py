@@ -106,6 +106,8 @@ def read(call: Call, found: Found) -> None:
     selection = call.selection
     if not multipart.is_wanted(call.request):
         check_acceptable(call.request, DATAOBJECT)
+    if "metadata" in selection:
+        found = call.cloud.hashed(found)
     wants_value = "value" in selection
     value: bytes | BinaryIO = b""
     if wants_value and found.rights & AceMask.READ_OBJECT:

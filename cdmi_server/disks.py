@@ -11,10 +11,10 @@ import falcon
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import DiskState, Pool
-from backends.objects import COMPLETE, DISKS, PROCESSING, Address, ObjectKind
-from cdmi_server import bodies, container, exports
+from backends.objects import COMPLETE, DISKS, PROCESSING, Address, Found, ObjectKind
+from cdmi_server import bodies, container, exports, policies
 from cdmi_server.call import Call
-from cdmi_server.capabilities import Claim, claims, uri_of_capabilities
+from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import (
     Profile,
@@ -31,12 +31,12 @@ from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import CONTAINER, Version, format_time
 
 ALL = "container/disks"
-"""A node of the capability tree; those of one disk are `exports.DISK` and `SERVED_DISK`."""
+"""A node of the capability tree; those of one disk are `DISK` and `SERVED_DISK`."""
 CLAIMS = (
     *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
     *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_ctime", "cdmi_mtime"),
     *(
-        Claim(name, (exports.DISK, exports.SERVED_DISK))
+        Claim(name, (DISK, SERVED_DISK))
         for name in (
             "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_delete_container", "cdmi_assignedsize", "cdmi_size",
             "cdmi_ctime",
@@ -119,6 +119,7 @@ def _disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     parent = call.cloud.find_object(Address((DISKS,)))
     completion = _completion(disk)
     fields: dict[str, Any] = {
+        **disk.fields,
         "objectType": CONTAINER,
         "objectID": encode(disk.id, call.site.enterprise_number),
         "objectName": f"{disk.name}/",
@@ -127,7 +128,7 @@ def _disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "capabilitiesURI": uri_of_capabilities(call.version, _node(disk)),
         "completionStatus": completion,
         "percentComplete": "100" if completion == COMPLETE else "0",
-        "metadata": _metadata(call, disk),
+        "metadata": _metadata(call, parent, disk),
     }
     if "exports" in call.selection:
         fields |= exports.shown(call, disk)
@@ -137,7 +138,7 @@ def _disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
 
 
 def _node(disk: NamedDisk) -> str:
-    return exports.SERVED_DISK if disk.pool is Pool.ISCSI else exports.DISK
+    return SERVED_DISK if disk.pool is Pool.ISCSI else DISK
 
 
 def _completion(disk: NamedDisk) -> str:
@@ -146,9 +147,12 @@ def _completion(disk: NamedDisk) -> str:
     return COMPLETE if disk.is_made and disk.state is not DiskState.RESIZE else PROCESSING
 
 
-def _metadata(call: Call, disk: NamedDisk) -> dict[str, Any]:
+def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
     items = {
         **disk.metadata,
+        **policies.provided_of_disk(call.site, above, disk.metadata),
+        # All in the project own it alike.
+        "cdmi_owner": call.cloud.caller.project_name,
         SIZE: str(disk.size_bytes),
         "cdmi_size": str(disk.size_bytes),
         "cdmi_ctime": format_time(disk.created_at),
@@ -191,12 +195,13 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
     whole = call.version is Version.V2 and call.request.method == "PUT"
     if whole:
         metadata: Mapping[str, Any] | None = new_metadata(call.site, body.get("metadata", {}))
+        fields: Mapping[str, Any] | None = bodies.other_fields(call.site, body)
     else:
+        fields = bodies.changed_fields(call, disk.fields, body)
         metadata = changed_metadata(call.site, {**disk.metadata, SIZE: str(disk.size_bytes)}, body, call.selection)
     with call.cloud.atomically():
-        if metadata is not None:
-            size_bytes, own = _split(metadata)
-            call.cloud.change_named_disk(disk, size_bytes, own)
+        size_bytes, own = (None, None) if metadata is None else _split(metadata)
+        call.cloud.change_named_disk(disk, size_bytes, own, fields)
         if "exports" in body or whole:
             exports.change(call, disk, body.get("exports", {}))
     call.response.status = falcon.HTTP_204
@@ -212,7 +217,8 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
         raise Invalid(f"{SIZE} is missing: expected the disk's size in bytes among the metadata")
     original = _source(call, body["copy"]) if source else None
     with call.cloud.atomically():
-        disk = call.cloud.create_named_disk(name, size_bytes, own, original)
+        fields = bodies.other_fields(call.site, body)
+        disk = call.cloud.create_named_disk(name, size_bytes, own, original, fields)
         if "exports" in body:
             exports.change(call, disk, body["exports"])
     call.response.set_header("Location", call.request.prefix + escaped(_uri(call, (disk.name,))))
@@ -232,8 +238,8 @@ def _source(call: Call, uri: object) -> NamedDisk:
 
 
 def _split(metadata: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
-    """The size, and the user's own items; 400 for what disks don't obey."""
-    own = {name: value for name, value in metadata.items() if not name.startswith("cdmi_")}
+    """The size, and what else is kept; 400 for what disks don't obey."""
+    own = {name: value for name, value in metadata.items() if not name.startswith("cdmi_") or name in policies.OF_DISKS}
     others = sorted(metadata.keys() - own.keys() - {SIZE})
     if others:
         raise Invalid(f"{', '.join(others)} means nothing for a disk: expected {SIZE} and items of your own")

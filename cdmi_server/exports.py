@@ -15,7 +15,7 @@ from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import Export
 from cdmi_server.call import Call
-from cdmi_server.capabilities import EXPORT_ISCSI, SYSTEM, claims
+from cdmi_server.capabilities import DISK, EXPORT_ISCSI, SERVED_DISK, SYSTEM, claims
 from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import Version
 
@@ -23,8 +23,6 @@ OCCI = "OCCI/iSCSI"
 ISCSI = "Network/iSCSI"
 """How 1.x names them. 2.0 leaves the name to the client and has the protocol as `type`."""
 TYPES_OF_2_0 = {ISCSI: "iSCSI", OCCI: OCCI}
-DISK, SERVED_DISK = "container/disk", "container/disk/served"
-"""Nodes of the capability tree: the second is of disks that a storage host serves."""
 CLAIMS = (
     *claims(SYSTEM, "cdmi_export_occi_iscsi", EXPORT_ISCSI),
     *claims(DISK, "cdmi_export_container_occi"),

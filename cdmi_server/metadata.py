@@ -14,16 +14,19 @@ import orjson
 from backends.acl import AceMask, render_acl
 from backends.errors import Invalid
 from backends.objects import Found, Metadata, ObjectKind
+from cdmi_server import policies
+from cdmi_server.policies import STORED
 from cdmi_server.site import Site
 from renderers.cdmi.fields import Selection
 from renderers.cdmi.representation import format_time
 
-STORED = frozenset({ObjectKind.CONTAINER, ObjectKind.DATAOBJECT, ObjectKind.QUEUE})
-
 
 @dataclass(frozen=True, slots=True)
 class StorageItem:
-    """Storage system metadata: what the server knows about an object. `capability` is None where none exists."""
+    """Storage system metadata: what the server knows about an object, None where it doesn't.
+
+    `capability` is None where none exists.
+    """
 
     name: str
     read: Callable[[Found], Any]
@@ -40,6 +43,11 @@ STORAGE_ITEMS = (
         kinds=frozenset({ObjectKind.DATAOBJECT}),
         capability="cdmi_size",
     ),
+    StorageItem(
+        "cdmi_hash",
+        policies.hash_of,
+        kinds=frozenset({ObjectKind.DATAOBJECT}),
+    ),
     StorageItem("cdmi_ctime", lambda found: format_time(found.object.created_at), capability="cdmi_ctime"),
     StorageItem("cdmi_mtime", lambda found: format_time(found.object.modified_at), capability="cdmi_mtime"),
     StorageItem("cdmi_mcount", lambda found: str(found.object.modifications), capability="cdmi_mcount"),
@@ -47,42 +55,11 @@ STORAGE_ITEMS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DataItem:
-    """Data system metadata that the cloud obeys; the door does the obeying. `claim` is the capability's value."""
-
-    name: str
-    capability: str
-    kinds: frozenset[ObjectKind] = STORED
-    claim: str = "true"
-
-
-DATA_ITEMS = (
-    DataItem("cdmi_retention_id", "cdmi_data_retention"),
-    DataItem("cdmi_retention_period", "cdmi_data_retention"),
-    DataItem("cdmi_hold_id", "cdmi_data_holds"),
-)
-
-SERVERS = frozenset(
-    {item.name for item in STORAGE_ITEMS if item.name != "cdmi_acl"} | {"cdmi_atime", "cdmi_acount", "cdmi_hash"}
-)
+SERVERS = frozenset({item.name for item in STORAGE_ITEMS if item.name != "cdmi_acl"} | {"cdmi_atime", "cdmi_acount"})
 """Clients send them back when they write what they have read; they are passed over."""
 NOT_OBEYED = frozenset(
     {
-        "cdmi_data_redundancy",
-        "cdmi_immediate_redundancy",
         "cdmi_assignedsize",
-        "cdmi_infrastructure_redundancy",
-        "cdmi_data_dispersion",
-        "cdmi_geographic_placement",
-        "cdmi_retention_autodelete",
-        "cdmi_encryption",
-        "cdmi_value_hash",
-        "cdmi_latency",
-        "cdmi_throughput",
-        "cdmi_sanitization_method",
-        "cdmi_RPO",
-        "cdmi_RTO",
         "cdmi_authentication_methods",
         "cdmi_versioning",
         "cdmi_versions_count",
@@ -92,24 +69,35 @@ NOT_OBEYED = frozenset(
     }
 )
 """The standard's other data system metadata: kept, since a client may ask for it, and without a `_provided`."""
-WRITABLE = frozenset({item.name for item in DATA_ITEMS} | NOT_OBEYED | {"cdmi_acl"})
+WRITABLE = frozenset(policies.BY_NAME.keys() | NOT_OBEYED | {"cdmi_acl"})
 
 
-def read_metadata(found: Found, prefixes: tuple[str, ...] | None = None) -> dict[str, Any]:
+def read_metadata(site: Site, found: Found, prefixes: tuple[str, ...] | None = None) -> dict[str, Any]:
     """All that the caller may read, or the items whose names start so."""
     items: dict[str, Any] = {}
     if found.rights & AceMask.READ_METADATA:
         items.update({name: value for name, value in found.object.metadata.items() if name != "cdmi_acl"})
+        items.update(policies.provided(site, found))
     for item in STORAGE_ITEMS:
         if found.object.kind in item.kinds and found.rights & item.right:
-            items[item.name] = item.read(found)
+            value = item.read(found)
+            if value is not None:
+                items[item.name] = value
     if prefixes is None:
         return items
     return {name: value for name, value in items.items() if name.startswith(prefixes)}
 
 
 def new_metadata(site: Site, given: object) -> Metadata:
-    """From a body: the user's own and data system metadata, within the limits that the capabilities name."""
+    """From a body: the user's own and data system metadata, as far as the site does what it asks."""
+    kept = _bounded(site, given)
+    for name, value in kept.items():
+        policies.check(site, name, value)
+    return kept
+
+
+def _bounded(site: Site, given: object) -> Metadata:
+    """Without what is the server's own, and within the limits that the capabilities name."""
     if not isinstance(given, dict):
         raise Invalid("metadata must be a JSON object")
     kept = {}
@@ -150,4 +138,5 @@ def changed_metadata(site: Site, old: Metadata, body: Mapping[str, Any], selecti
     if not isinstance(given, dict):
         raise Invalid("metadata must be a JSON object")
     kept = {name: value for name, value in old.items() if name not in names}
-    return new_metadata(site, {**kept, **{name: value for name, value in given.items() if name in names}})
+    changed = new_metadata(site, {name: value for name, value in given.items() if name in names})
+    return _bounded(site, {**kept, **changed})

@@ -76,10 +76,9 @@ def is_wanted(request: falcon.Request) -> bool:
 
 
 def create(call: Call, address: Address | None) -> Found:
-    if address is not None:
-        call.cloud.may_create(address, ObjectKind.DATAOBJECT)
+    parent = call.cloud.may_create(address, ObjectKind.DATAOBJECT) if address is not None else None
     with ExitStack() as stack:
-        parts = _read(call, stack)
+        parts = _read(call, stack, parent)
         _check(parts)
         new = NewObject(
             ObjectKind.DATAOBJECT,
@@ -97,7 +96,7 @@ def create(call: Call, address: Address | None) -> Found:
 def update(call: Call, found: Found) -> None:
     """Parts with a Content-Range change that much; else the parts together are the whole value."""
     with ExitStack() as stack:
-        parts = _read(call, stack)
+        parts = _read(call, stack, found)
         _check(parts)
         encoding = bodies.encoding_of(call, parts.fields)
         changes = ObjectChanges(
@@ -119,7 +118,7 @@ def _check(parts: Parts) -> None:
     bodies.one_source(parts.fields, ())
 
 
-def _read(call: Call, stack: ExitStack) -> Parts:
+def _read(call: Call, stack: ExitStack, near: Found | None) -> Parts:
     """All the parts; the pieces stay open as long as `stack`."""
     pieces: list[Piece] = []
     fields: dict[str, Any] | None = None
@@ -136,7 +135,7 @@ def _read(call: Call, stack: ExitStack) -> Parts:
         header = part.headers.get("Content-Range")
         place = parse_content_range(header) if header is not None else None
         if place is not None or not pieces:
-            pieces.append(Piece(place.first if place else 0, stack.enter_context(call.cloud.receive_value())))
+            pieces.append(Piece(place.first if place else 0, stack.enter_context(call.cloud.receive_value(near))))
         data = pieces[-1].data
         data.fill(part.chunks())
         if place is not None and data.size_bytes != place.count:

@@ -93,13 +93,14 @@ def write_value(call: Call, existing: Found | None) -> None:
     if existing is None:
         if request.get_header("If-Match") is not None:
             raise falcon.HTTPPreconditionFailed(description="If-Match is given, but there is no object.")
-        call.cloud.may_create(address, ObjectKind.DATAOBJECT)
+        near = call.cloud.may_create(address, ObjectKind.DATAOBJECT)
     else:
+        near = existing
         if existing.object.kind is not ObjectKind.DATAOBJECT:
             raise Invalid(f"{existing.object.name!r} is a {existing.object.kind}: its value can't be set by plain HTTP")
         _check_preconditions(call, existing)
         call.cloud.require(existing, AceMask.WRITE_OBJECT)
-    with call.cloud.receive_value() as received:
+    with call.cloud.receive_value(near) as received:
         chunks = call.chunks()
         received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 and part is None else chunks)
         if part is not None and received.size_bytes != part.count:
@@ -129,7 +130,7 @@ def post_value(call: Call, container: Found | None) -> None:
     if address is not None:
         call.cloud.may_create(address, ObjectKind.DATAOBJECT)
     mimetype, encoding = _announced(call.request)
-    with call.cloud.receive_value() as received:
+    with call.cloud.receive_value(container) as received:
         chunks = call.chunks()
         received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 else chunks)
         new = NewObject(ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", encoding, call.completion)

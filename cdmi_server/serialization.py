@@ -59,7 +59,7 @@ def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
         yield orjson.dumps({"objectName": found.object.name, "reference": found.object.target})
         return
     fields = common_fields(call, found)
-    fields["metadata"] = read_metadata(found)
+    fields["metadata"] = read_metadata(call.site, found)
     match found.object.kind:
         case ObjectKind.CONTAINER:
             yield from _container_texts(call, found, fields, depth)

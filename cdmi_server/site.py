@@ -19,5 +19,7 @@ class Site:
     metadata_maxtotalsize_bytes: int = 64 << 10
     fields_maxsize_bytes: int = 64 << 10
     """Of an object's fields that the standard doesn't define, together."""
+    region: str = ""
+    """Where all of its data are: an ISO 3166 code; empty: it doesn't say."""
     page_size: int = 1000
     """Rows of a page for people."""

@@ -49,7 +49,7 @@ def common_fields(call: Call, found: Found) -> dict[str, Any]:
 
 
 def metadata_field(call: Call, found: Found) -> dict[str, Any]:
-    return read_metadata(found, call.selection.parts_of("metadata"))
+    return read_metadata(call.site, found, call.selection.parts_of("metadata"))
 
 
 def select(call: Call, found: Found, fields: dict[str, Any]) -> dict[str, Any]:

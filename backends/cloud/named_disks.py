@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -37,11 +38,13 @@ class NamedDisk:
     is_made: bool
     """Whether it has ever been what it should be; a served one, whether its target is."""
     metadata: Mapping[str, Any]
-    """The user's own."""
+    """The user's own, and what is asked for as for any container."""
     created_at: datetime
     pool: Pool
     export_names: Mapping[str, str]
     """Those that a client has given to its exports (CDMI 2.0 §13.1), by protocol."""
+    fields: Mapping[str, Any]
+    """Those that the standard doesn't define."""
 
 
 class NamedDiskDoor(DiskDoor):
@@ -66,11 +69,17 @@ class NamedDiskDoor(DiskDoor):
         if row is None:
             raise NotFound(f"there is no disk {name[:300]!r}")
         return NamedDisk(
-            row[0], row[1], row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9]
+            row[0], row[1], row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
+            row[10],
         )  # fmt: skip
 
     def create_named_disk(
-        self, name: str, size_bytes: int | None, metadata: Mapping[str, Any], source: NamedDisk | None = None
+        self,
+        name: str,
+        size_bytes: int | None,
+        metadata: Mapping[str, Any],
+        source: NamedDisk | None = None,
+        fields: Mapping[str, Any] = MappingProxyType({}),
     ) -> NamedDisk:
         """Blank, or a full copy of `source`, whose size is the least and the default. `Conflict`: the name is taken."""
         check_name(name, ObjectKind.CONTAINER)
@@ -81,7 +90,12 @@ class NamedDiskDoor(DiskDoor):
             disk = self.create_disk(new) if source is None else self.clone_disk(source.id, new)
             try:
                 with connection.transaction():
-                    parameters = {"id": disk.id, "name": name, "metadata": Jsonb(dict(metadata))}
+                    parameters = {
+                        "id": disk.id,
+                        "name": name,
+                        "metadata": Jsonb(dict(metadata)),
+                        "fields": Jsonb(dict(fields)),
+                    }
                     connection.execute(query("disks.set_name"), parameters)
             except psycopg.errors.UniqueViolation:
                 raise Conflict(f"there is a disk called {name!r} already") from None
@@ -94,7 +108,11 @@ class NamedDiskDoor(DiskDoor):
             connection.execute(query("disks.name_exports"), {"id": disk_id, "names": Jsonb(dict(names))})
 
     def change_named_disk(
-        self, disk: NamedDisk, size_bytes: int | None = None, metadata: Mapping[str, Any] | None = None
+        self,
+        disk: NamedDisk,
+        size_bytes: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
     ) -> None:
         """None: as it was. It only grows (`Invalid`)."""
         with self._change() as connection:
@@ -102,6 +120,10 @@ class NamedDiskDoor(DiskDoor):
                 raise Invalid(f"cdmi_assignedsize is {size_bytes}: a disk of {disk.size_bytes} bytes can only grow")
             if size_bytes is not None and size_bytes > disk.size_bytes:
                 self.resize_disk(disk.id, size_bytes)
-            if metadata is not None:
-                parameters = {"id": disk.id, "metadata": Jsonb(dict(metadata))}
+            if metadata is not None or fields is not None:
+                parameters = {
+                    "id": disk.id,
+                    "metadata": None if metadata is None else Jsonb(dict(metadata)),
+                    "fields": None if fields is None else Jsonb(dict(fields)),
+                }
                 connection.execute(query("disks.set_metadata"), parameters)

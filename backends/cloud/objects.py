@@ -27,6 +27,7 @@ from backends.objects import (
     NAME_MAX_BYTES,
     RESERVED_NAMES,
     SNAPSHOTS,
+    VALUE_HASH,
     Address,
     Child,
     Encoding,
@@ -110,6 +111,8 @@ class ObjectDoor(Door):
             parent = self.may_create(address, new.kind) if address else None
             if parent is None:
                 self._ensure_root(connection)
+            if value is not None and new.metadata.get(VALUE_HASH, parent and parent.asked(VALUE_HASH)):
+                parts["sha256"] = value.sha256()
             self._insert_object(
                 connection,
                 {
@@ -134,6 +137,8 @@ class ObjectDoor(Door):
             found = self._changeable(connection, found, changes, valued=value is not None)
             self._write_changes(connection, found, changes)
             if value is not None:
+                if (changes.metadata or {}).get(VALUE_HASH, found.asked(VALUE_HASH)):
+                    parts["sha256"] = value.sha256()
                 connection.execute(query("objects.set_value"), {"id": found.object.id, **parts})
         if value is not None:
             self._drop(found.object.value_file)
@@ -321,7 +326,7 @@ class ObjectDoor(Door):
     @contextmanager
     def _kept(self, value: Received | None, written: Multirange[int] | None = None) -> Iterator[Parts]:
         """The columns of a value that is on the disk; unless the block ends well its file goes again."""
-        parts: Parts = {"value": None, "value_file": None, "size_bytes": 0, "written": written}
+        parts: Parts = {"value": None, "value_file": None, "size_bytes": 0, "written": written, "sha256": None}
         if value is None:
             yield parts
             return
@@ -354,7 +359,7 @@ def object_from_row(row: Sequence[Any]) -> StoredObject:
         mimetype=row[6] or "", encoding=Encoding(row[7] or "utf-8"), completion=row[8], target=row[9],
         size_bytes=row[10], contiguous_bytes=row[11], created_at=row[12], modified_at=row[13], modifications=row[14],
         value=row[15], value_file=row[16], first_position=row[17], next_position=row[18],
-        fields=row[19],
+        fields=row[19], sha256=row[20],
     )  # fmt: skip
 
 

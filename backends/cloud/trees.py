@@ -153,7 +153,7 @@ class TreeDoor(ValueDoor):
                     "id": uuid4(), "parent": container.object.id, "name": SNAPSHOTS, "kind": new.kind.value,
                     "metadata": Jsonb({}), "mimetype": "", "encoding": new.encoding.value,
                     "completion": COMPLETE, "target": None, "value": None, "value_file": None, "size_bytes": 0,
-                    "written": None, "fields": Jsonb({}),
+                    "written": None, "sha256": None, "fields": Jsonb({}),
                 },
             )  # fmt: skip
             return self._find(address)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 from uuid import UUID
 
@@ -12,9 +13,18 @@ from psycopg.types.multirange import Multirange
 
 from backends.cloud.objects import ObjectDoor, multirange
 from backends.errors import Conflict, Invalid
-from backends.objects import COMPLETE, PROCESSING, Address, Found, NewObject, ObjectChanges
+from backends.objects import (
+    COMPLETE,
+    PROCESSING,
+    VALUE_HASH,
+    Address,
+    Found,
+    NewObject,
+    ObjectChanges,
+    ObjectKind,
+)
 from backends.store.database import Connection, Database, query
-from backends.values import INLINE_MAX_BYTES, Received, Values, copy_into, write_at
+from backends.values import HASHED_LATER_MAX_BYTES, INLINE_MAX_BYTES, Received, Values, copy_into, sha256_of, write_at
 
 OBJECT_MAX_BYTES = 2**43
 GAPS_MAX = 4096
@@ -31,9 +41,31 @@ class Piece:
 class ValueDoor(ObjectDoor):
     """A value that is Complete never changes in its file: whatever writes makes another."""
 
-    def receive_value(self) -> Received:
-        """Something to write a value into; to be closed in any case."""
-        return self._values.receive()
+    def receive_value(self, near: Found | None = None) -> Received:
+        """Something to write a value into; to be closed in any case.
+
+        `near` is the object that gets it, or the container of a new one.
+        """
+        return self._values.receive(hashed=near is not None and bool(near.asked(VALUE_HASH)))
+
+    def hashed(self, found: Found) -> Found:
+        """With the value's hash, computed now if it is asked for and isn't there: after a change of a part, say."""
+        stored = found.object
+        is_wanted = stored.kind is ObjectKind.DATAOBJECT and stored.completion == COMPLETE and found.asked(VALUE_HASH)
+        if not is_wanted or stored.sha256 is not None or stored.size_bytes > HASHED_LATER_MAX_BYTES:
+            return found
+        now, value = self.open_value(found)
+        if now.object.modifications != stored.modifications:
+            return now
+        if isinstance(value, bytes):
+            digest = hashlib.sha256(value).digest()
+        else:
+            with value:
+                digest = sha256_of(value)
+        parameters = {"id": now.object.id, "modifications": now.object.modifications, "sha256": digest}
+        with self._read() as connection:
+            connection.execute(query("objects.set_sha256"), parameters)
+        return replace(now, object=replace(now.object, sha256=digest))
 
     def open_value(self, found: Found) -> tuple[Found, bytes | BinaryIO]:
         """The value and the object as it is with that value; nothing while it is not Complete."""
@@ -64,8 +96,13 @@ class ValueDoor(ObjectDoor):
             self._write_changes(connection, found, changes)
             if in_place and old.value_file is not None:
                 self._write_in_place(old.value_file, old.size_bytes, pieces)
-                parts = {"value": None, "value_file": old.value_file, "size_bytes": size_bytes, "written": written}
-                connection.execute(query("objects.set_value"), {"id": old.id, **parts})
+                connection.execute(
+                    query("objects.set_value"),
+                    {
+                        "id": old.id, "value": None, "value_file": old.value_file, "size_bytes": size_bytes,
+                        "written": written, "sha256": None,
+                    },
+                )  # fmt: skip
                 return
             self._compose(found, pieces, new, size_bytes)
             with self._kept(new, written) as parts:

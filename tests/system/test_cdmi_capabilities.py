@@ -88,6 +88,18 @@ def obeys(metadata: dict[str, Any]) -> Done:
     return done
 
 
+def provides(metadata: dict[str, str]) -> Done:
+    """What is asked for at the container is provided to the object in it."""
+    ((name, value),) = metadata.items()
+
+    def done(client: Client) -> bool:
+        client.send("PATCH", f"{ROOT}box/?metadata={name}", CONTAINER, {"metadata": metadata})
+        found = client.send("GET", f"{ROOT}box/o?metadata={name}", DATAOBJECT).json["metadata"]
+        return bool(found[f"{name}_provided"] == value)
+
+    return done
+
+
 def by_id(client: Client) -> str:
     found = client.send("GET", f"{ROOT}box/o?objectID", DATAOBJECT).json
     return f"/cdmi_objectid/{found['objectID']}"
@@ -139,6 +151,7 @@ CLAIMS: dict[str, dict[str, Done]] = {
         "cdmi_metadata_maxtotalsize": limited({"a": "x" * 40, "b": "x" * 40}),
         "cdmi_security_access_control": denied,
         "cdmi_security_immutability": obeys(HOLD),
+        "cdmi_security_data_integrity": provides({"cdmi_value_hash": "SHA256"}),
         "cdmi_object_access_by_ID": lambda c: c.plain("GET", ROOT + by_id(c)[1:]).content == b"abc",
         "cdmi_object_copy_from_local": put("n", DATAOBJECT, {"copy": "/box/o"}),
         "cdmi_object_move_from_local": put("n", DATAOBJECT, {"move": "/box/o"}),
@@ -206,6 +219,10 @@ OF_METADATA: dict[str, Done] = {
     **{name: tells(name) for name in ("cdmi_acl", "cdmi_size", "cdmi_ctime", "cdmi_mtime", "cdmi_mcount")},
     "cdmi_data_retention": obeys(PERIOD),
     "cdmi_data_holds": obeys(HOLD),
+    "cdmi_value_hash": provides({"cdmi_value_hash": "SHA256"}),
+    "cdmi_data_redundancy": provides({"cdmi_data_redundancy": "1"}),
+    "cdmi_immediate_redundancy": provides({"cdmi_immediate_redundancy": "true"}),
+    "cdmi_infrastructure_redundancy": provides({"cdmi_infrastructure_redundancy": "1"}),
 }
 
 REMOTE = "http://elsewhere.example.com/cdmi/o"

@@ -227,6 +227,8 @@ def test_the_capabilities_of_disks_are_what_is_tested_here(cdmi: CdmiClient) -> 
         "cdmi_assignedsize",
         "cdmi_size",
         "cdmi_export_container_occi",
+        "cdmi_data_redundancy",
+        "cdmi_infrastructure_redundancy",
     }
     assert cdmi.send("PUT", "/cdmi/disks/", CONTAINER, {"metadata": {"colour": "red"}}).status_code == 204
     shown = cdmi.send("GET", "/cdmi/disks/", CONTAINER).json["metadata"]
@@ -252,3 +254,30 @@ def test_metadata_of_a_disk_changes_by_item_or_as_a_whole(cdmi: CdmiClient, sql:
     shown = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["metadata"]
     assert {name for name in shown if not name.startswith("cdmi_")} == {"only"}
     assert shown["cdmi_assignedsize"] == str(GIB)
+
+
+def test_a_disk_keeps_the_fields_and_wishes_that_any_container_keeps(cdmi: CdmiClient, sql: Connection) -> None:
+    make(cdmi, "data", shape={"round": [1, 2]}, metadata={"cdmi_assignedsize": str(GIB), "cdmi_data_redundancy": "3"})
+    settle(sql)
+    shown = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json
+    assert shown["shape"] == {"round": [1, 2]}
+    assert shown["metadata"]["cdmi_data_redundancy_provided"] == "1"
+    assert shown["metadata"]["cdmi_owner"] == "project"
+    changed = cdmi.send("PATCH", "/cdmi/2.0.0/disks/data/", CONTAINER, {"edge": "sharp", "objectName": "x"})
+    assert changed.status_code == 204
+    assert cdmi.send("GET", "/cdmi/disks/data/?shape;edge", CONTAINER).json == {
+        "shape": {"round": [1, 2]},
+        "edge": "sharp",
+    }
+    assert cdmi.send("PUT", "/cdmi/disks/data/?metadata", CONTAINER, {"edge": "x", "metadata": {}}).status_code == 204
+    assert cdmi.send("GET", "/cdmi/disks/data/?edge", CONTAINER).json == {"edge": "sharp"}
+    assert cdmi.send("PUT", "/cdmi/2.0.0/disks/data/", CONTAINER, {"only": 1}).status_code == 201
+    assert not {"shape", "edge"} & cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json.keys()
+    large = {"large": "x" * (64 << 10)}
+    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, large).status_code == 400
+    for name, value in {
+        "cdmi_acl": [], "cdmi_hold_id": ["x"], "cdmi_value_hash": "SHA256", "cdmi_encryption": "AES_XTS_256",
+        "cdmi_retention_period": "2020-01-01T00:00:00Z/2999-01-01T00:00:00Z", "cdmi_mine": "x",
+    }.items():  # fmt: skip
+        refused = cdmi.send("PUT", f"/cdmi/disks/data/?metadata:{name}", CONTAINER, {"metadata": {name: value}})
+        assert (refused.status_code, name[1:] in refused.text) == (400, True)

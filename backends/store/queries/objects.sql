@@ -30,7 +30,7 @@ SELECT o.id, o.parent_id, o.name, o.kind, o.owner, o.metadata, o.mimetype, o.enc
     o.value_file,
     CASE WHEN o.kind = 'queue' THEN coalesce(
         (SELECT min(q.position) FROM queue_value q WHERE q.queue_id = o.id), o.next_position) ELSE 0 END,
-    o.next_position, o.fields, way.depth
+    o.next_position, o.fields, o.sha256, way.depth
 FROM way JOIN stored_object o ON o.id = way.id
 ORDER BY way.depth
 
@@ -47,10 +47,10 @@ SELECT count(*) FROM stored_object o WHERE o.parent_id = %(parent)s AND o.name <
 
 -- name: insert
 INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner, metadata, mimetype, encoding, completion,
-    target, value, value_file, size_bytes, written, fields)
+    target, value, value_file, size_bytes, written, sha256, fields)
 VALUES (%(id)s, %(project)s, %(parent)s, %(name)s, %(kind)s, %(owner)s, %(metadata)s, %(mimetype)s, %(encoding)s,
     %(completion)s, %(target)s, %(value)s, %(value_file)s, %(size_bytes)s, %(written)s,
-    %(fields)s)
+    %(sha256)s, %(fields)s)
 
 -- name: change
 UPDATE stored_object SET metadata = coalesce(%(metadata)s, metadata), mimetype = coalesce(%(mimetype)s, mimetype),
@@ -60,12 +60,17 @@ WHERE id = %(id)s
 
 -- name: set_value
 UPDATE stored_object SET value = %(value)s, value_file = %(value_file)s, size_bytes = %(size_bytes)s,
-    written = %(written)s
+    written = %(written)s, sha256 = %(sha256)s
 WHERE id = %(id)s
 
 -- name: share_value
-UPDATE stored_object o SET value = s.value, value_file = s.value_file, size_bytes = s.size_bytes, written = s.written
+UPDATE stored_object o SET value = s.value, value_file = s.value_file, size_bytes = s.size_bytes, written = s.written,
+    sha256 = s.sha256
 FROM stored_object s WHERE o.id = %(id)s AND s.id = %(source)s
+
+-- name: set_sha256
+UPDATE stored_object SET sha256 = %(sha256)s
+WHERE id = %(id)s AND modifications = %(modifications)s
 
 -- name: written
 SELECT o.written FROM stored_object o WHERE o.id = %(id)s
@@ -115,7 +120,7 @@ WITH RECURSIVE tree (id) AS (
     SELECT tree.id, CASE WHEN tree.id = %(source)s THEN %(copy)s::uuid ELSE gen_random_uuid() END AS copy_id FROM tree
 ), made AS (
     INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner, metadata, mimetype, encoding, completion,
-        target, value, value_file, size_bytes, written, next_position, fields)
+        target, value, value_file, size_bytes, written, sha256, next_position, fields)
     SELECT mapping.copy_id, o.project_id,
         CASE WHEN o.id = %(source)s THEN %(parent)s::uuid ELSE above.copy_id END,
         CASE WHEN o.id = %(source)s THEN %(name)s::text ELSE o.name END,
@@ -123,7 +128,7 @@ WITH RECURSIVE tree (id) AS (
         CASE WHEN o.id = %(source)s THEN coalesce(%(metadata)s::jsonb, o.metadata) ELSE o.metadata END
             - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period'],
         CASE WHEN o.id = %(source)s THEN coalesce(%(mimetype)s::text, o.mimetype) ELSE o.mimetype END,
-        o.encoding, o.completion, o.target, o.value, o.value_file, o.size_bytes, o.written, o.next_position,
+        o.encoding, o.completion, o.target, o.value, o.value_file, o.size_bytes, o.written, o.sha256, o.next_position,
         CASE WHEN o.id = %(source)s THEN coalesce(%(fields)s::jsonb, o.fields) ELSE o.fields END
     FROM mapping JOIN stored_object o ON o.id = mapping.id LEFT JOIN mapping above ON above.id = o.parent_id
     WHERE NOT (o.id = %(source)s AND %(onto)s)
