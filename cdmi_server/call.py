@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import falcon
 
@@ -18,7 +18,7 @@ from renderers.cdmi import json
 from renderers.cdmi.fields import Selection, parse_fields
 from renderers.cdmi.representation import Version
 
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,10 @@ class Call:
         announced = self.request.content_length
         if announced is None and not self.request.env.get("wsgi.input_terminated"):
             return
-        stream = cast(BinaryIO, self.request.stream if announced is None else self.request.bounded_stream)
         count = 0
         while True:
             try:
-                chunk = stream.read(CHUNK_BYTES)
+                chunk = self.request.stream.read(CHUNK_BYTES)
             except ConnectionError:
                 raise falcon.HTTPError(falcon.HTTP_408, description="The body was not here in time.") from None
             except OSError as error:

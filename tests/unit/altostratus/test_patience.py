@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +160,27 @@ def test_long_bodies_and_bodies_in_chunks_are_served_whole(serve: Callable[[floa
     with server.connect() as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("path", ["/", "/pieces"])
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_each_byte_of_a_body_arrives_in_its_place_and_none_of_the_next_request(
+    serve: Callable[[float], Server], path: str, in_chunks: bool
+) -> None:
+    """Of sizes around what is read before the application runs, and around gunicorn's own reading ahead."""
+    bodies = [random.Random(size).randbytes(size) for size in (0, 999, 1000, 1001, 2023, 2024, 9000, 3_000_000)]
+    how = "Transfer-Encoding: chunked" if in_chunks else "Content-Length: {}"
+    sent = b"".join(
+        f"POST {path} HTTP/1.1\r\nHost: a\r\n{how.format(len(body))}\r\n\r\n".encode()
+        + ((b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n" if in_chunks else body)
+        for body in bodies
+    )
+    with serve(PATIENCE_S).connect() as client, client.makefile("rb") as answers, ThreadPoolExecutor(1) as sender:
+        sending = sender.submit(client.sendall, sent)
+        for body in bodies:
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            assert answers.read(int(http.client.parse_headers(answers)["Content-Length"])) == body
+        sending.result()
 
 
 def test_a_client_that_waits_to_be_told_to_continue_is_told(serve: Callable[[float], Server]) -> None:
