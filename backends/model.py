@@ -260,6 +260,8 @@ class Disk:
     pool: Pool = Pool.FILE
     restricted: bool = False
     """Only machines with a permit may have it."""
+    snapshot_of: UUID | None = None
+    """The disk whose snapshot it is: it doesn't change, and no machine has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,4 +36,6 @@ DISK_ACTIONS: dict[DiskState, tuple[str, ...]] = {
     DiskState.DEGRADED: ("offline", "backup"),
     DiskState.ERROR: ("online", "offline"),
 }
+SNAPSHOT_ACTIONS = {state: tuple({"backup"} & set(terms)) for state, terms in DISK_ACTIONS.items()}
+"""Of a disk that is another's snapshot: what doesn't change it."""
 DISK_TARGETS: dict[str, DiskState] = {"online": DiskState.ONLINE, "offline": DiskState.OFFLINE}

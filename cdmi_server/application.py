@@ -13,6 +13,7 @@ from backends.objects import Address, Found, ObjectKind, Referred
 from cdmi_server import (
     container,
     dataobject,
+    disk_views,
     disks,
     exports,
     multipart,
@@ -37,7 +38,7 @@ from cdmi_server.paths import escaped, parse_place, split_root
 from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
-MODULES = (container, dataobject, disks, exports, multipart, objectid, queue, relocation, serialization)
+MODULES = (container, dataobject, disk_views, exports, multipart, objectid, queue, relocation, serialization)
 """Each claims the capabilities that it has."""
 CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
     CONTAINER: container.create,

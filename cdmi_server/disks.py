@@ -10,40 +10,21 @@ import falcon
 
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
-from backends.model import DiskState, Pool
-from backends.objects import COMPLETE, DISKS, PROCESSING, Address, Found, ObjectKind
-from cdmi_server import bodies, container, exports, policies
+from backends.objects import DISKS, PROCESSING, SNAPSHOTS, Address
+from cdmi_server import bodies, container, disk_views, exports, policies
 from cdmi_server.call import Call
-from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
+from cdmi_server.disk_views import SIZE
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import (
     Profile,
-    accepted,
     answer_profile,
     check_acceptable,
     check_content_type,
     request_profile,
 )
-from cdmi_server.paths import escaped, parse_uri, uri_of
-from cdmi_server.views import common_fields, metadata_field
-from renderers.cdmi import html, ranges
-from renderers.cdmi.objectid import encode
-from renderers.cdmi.representation import CONTAINER, Version, format_time
+from cdmi_server.paths import escaped, parse_uri
+from renderers.cdmi.representation import CONTAINER, Version
 
-ALL = "container/disks"
-"""A node of the capability tree; those of one disk are `DISK` and `SERVED_DISK`."""
-CLAIMS = (
-    *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
-    *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_ctime", "cdmi_mtime"),
-    *(
-        Claim(name, (DISK, SERVED_DISK))
-        for name in (
-            "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_delete_container", "cdmi_assignedsize", "cdmi_size",
-            "cdmi_ctime",
-        )
-    ),
-)  # fmt: skip
-SIZE = "cdmi_assignedsize"
 METHODS = "GET, HEAD, PUT, PATCH, DELETE"
 
 
@@ -58,13 +39,12 @@ def names_of(call: Call) -> tuple[str, ...] | None:
 
 
 def answer(call: Call, names: tuple[str, ...]) -> None:
-    if len(names) > 1:
-        raise NotFound(f"there is no {'/'.join(names)[:300]!r} in the container of disks")
+    _check_way(call, names)
     by_id = call.place.address.start is not None and not call.place.address.names
     method = call.request.method
     if method in ("GET", "HEAD"):
         if not call.place.slash and not by_id:
-            raise falcon.HTTPMovedPermanently(call.request.prefix + escaped(_uri(call, names)))
+            raise falcon.HTTPMovedPermanently(call.request.prefix + escaped(disk_views.uri(call, names)))
         is_cdmi = answer_profile(call.request, call.version) is Profile.CDMI
         if is_cdmi:
             call.check_version()
@@ -86,100 +66,35 @@ def answer(call: Call, names: tuple[str, ...]) -> None:
         raise Invalid(f"{method[:20]} doesn't apply to disks: PUT makes them, by a name")
 
 
+def _check_way(call: Call, names: tuple[str, ...]) -> None:
+    if len(names) > 3 or names[1:2] not in ((), (SNAPSHOTS,)):
+        raise NotFound(f"there is no {'/'.join(names)[:300]!r} in the container of disks")
+    if len(names) > 1 and call.request.method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
+        raise Invalid("snapshots can't be changed: expected them to be made by the field snapshot of their disk")
+
+
 def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
-    disk = call.cloud.named_disk(names[0]) if names else None
+    fields: dict[str, Any]
+    match names:
+        case (name, _):
+            fields = disk_views.snapshots_fields(call, call.cloud.named_disk(name))
+        case () if is_cdmi:
+            fields = disk_views.all_fields(call)
+        case ():
+            fields = {"children": [f"{name}/" for name in call.cloud.disk_names()]}
+        case _:
+            fields = disk_views.disk_fields(call, call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None))
     if not is_cdmi:
-        _page(call, disk)
+        disk_views.page(call, names, fields.get("children", []))
         return
     check_acceptable(call.request, CONTAINER)
-    fields = _disk_fields(call, disk) if disk else _all_fields(call)
     status = falcon.HTTP_202 if fields["completionStatus"] == PROCESSING else falcon.HTTP_200
     shown = {name: value for name, value in fields.items() if name in call.selection}
     call.answer_json(CONTAINER, shown, status=status)
 
 
-def _all_fields(call: Call) -> dict[str, Any]:
-    found = call.cloud.find_object(Address((DISKS,)))
-    fields = common_fields(call, found)
-    fields["capabilitiesURI"] = uri_of_capabilities(call.version, ALL)
-    fields["metadata"] = metadata_field(call, found)
-    if "children" in call.selection or "childrenrange" in call.selection:
-        asked = call.selection.range_of("children")
-        if asked is None:
-            children = [f"{name}/" for name in call.cloud.disk_names()]
-            shown = ranges.whole(len(children))
-        else:
-            children = [f"{name}/" for name in call.cloud.disk_names(asked.first, asked.count)]
-            shown = f"{asked.first}-{asked.first + len(children) - 1}" if children else ""
-        fields |= {"childrenrange": shown, "children": children}
-    return fields
-
-
-def _disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
-    parent = call.cloud.find_object(Address((DISKS,)))
-    completion = _completion(disk)
-    fields: dict[str, Any] = {
-        **disk.fields,
-        "objectType": CONTAINER,
-        "objectID": encode(disk.id, call.site.enterprise_number),
-        "objectName": f"{disk.name}/",
-        "parentURI": _uri(call, ()),
-        "parentID": encode(parent.object.id, call.site.enterprise_number),
-        "capabilitiesURI": uri_of_capabilities(call.version, _node(disk)),
-        "completionStatus": completion,
-        "percentComplete": "100" if completion == COMPLETE else "0",
-        "metadata": _metadata(call, parent, disk),
-    }
-    if "exports" in call.selection:
-        fields |= exports.shown(call, disk)
-    if completion == COMPLETE:
-        fields |= {"childrenrange": "", "children": []}
-    return fields
-
-
-def _node(disk: NamedDisk) -> str:
-    return SERVED_DISK if disk.pool is Pool.ISCSI else DISK
-
-
-def _completion(disk: NamedDisk) -> str:
-    if disk.state is DiskState.ERROR:
-        return f"Error: {disk.state_message}"
-    return COMPLETE if disk.is_made and disk.state is not DiskState.RESIZE else PROCESSING
-
-
-def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
-    items = {
-        **disk.metadata,
-        **policies.provided_of_disk(call.site, above, disk.metadata),
-        # All in the project own it alike.
-        "cdmi_owner": call.cloud.caller.project_name,
-        SIZE: str(disk.size_bytes),
-        "cdmi_size": str(disk.size_bytes),
-        "cdmi_ctime": format_time(disk.created_at),
-    }
-    prefixes = call.selection.parts_of("metadata")
-    return {name: value for name, value in items.items() if prefixes is None or name.startswith(prefixes)}
-
-
-def _page(call: Call, disk: NamedDisk | None) -> None:
-    """What there is, for people and by plain HTTP."""
-    names = [] if disk else [f"{name}/" for name in call.cloud.disk_names()]
-    if "text/html" not in accepted(call.request):
-        call.response.content_type = "text/plain; charset=utf-8"
-        call.response.data = "".join(f"{name}\n" for name in names).encode()
-        return
-    rows = [html.Row(name, "./" + escaped(name), "disk", None, "", "") for name in names]
-    root = uri_of(call.version, (), ObjectKind.CONTAINER)
-    crumbs = [html.Crumb(root, root)]
-    crumbs.append(html.Crumb(f"{DISKS}/", escaped(_uri(call, ()))))
-    if disk is not None:
-        crumbs.append(html.Crumb(f"{disk.name}/", escaped(_uri(call, (disk.name,)))))
-    call.response.content_type = "text/html; charset=utf-8"
-    call.response.text = html.render_container(crumbs, rows, len(rows), None)
-
-
 def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset({"exports"} if names else ()))
+    bodies.check_fields(body, frozenset({"exports", "snapshot"} if names else ()))
     if not names:
         bodies.one_source(body, ())
         container.update(call, call.cloud.find_object(Address((DISKS,))), body)
@@ -191,8 +106,8 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
             raise
         _create(call, names[0], body)
         return
-    bodies.one_source(body, ())
-    whole = call.version is Version.V2 and call.request.method == "PUT"
+    source = bodies.one_source(body, ("copy",))
+    whole = call.version is Version.V2 and call.request.method == "PUT" and not (source or "snapshot" in body)
     if whole:
         metadata: Mapping[str, Any] | None = new_metadata(call.site, body.get("metadata", {}))
         fields: Mapping[str, Any] | None = bodies.other_fields(call.site, body)
@@ -204,13 +119,21 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         call.cloud.change_named_disk(disk, size_bytes, own, fields)
         if "exports" in body or whole:
             exports.change(call, disk, body.get("exports", {}))
-    call.response.status = falcon.HTTP_204
+        if "snapshot" in body:
+            call.cloud.snapshot_named_disk(disk, bodies.field_text(body, "snapshot").removesuffix("/"))
+        if source is not None:
+            call.cloud.restore_disk(disk.id, _source(call, body[source]).id)
+    call.response.status = falcon.HTTP_202 if source or "snapshot" in body else falcon.HTTP_204
     if whole:
-        call.answer_json(CONTAINER, _disk_fields(call, call.cloud.named_disk(disk.name)), status=falcon.HTTP_201)
+        call.answer_json(
+            CONTAINER, disk_views.disk_fields(call, call.cloud.named_disk(disk.name)), status=falcon.HTTP_201
+        )
 
 
 def _create(call: Call, name: str, body: dict[str, Any]) -> None:
     """202: the host's agent makes it, and completionStatus says when it has."""
+    if "snapshot" in body:
+        raise Invalid(f"there is no disk {name[:300]!r} of which a snapshot could be made")
     source = bodies.one_source(body, ("copy",))
     size_bytes, own = _split(new_metadata(call.site, body.get("metadata", {})))
     if source is None and size_bytes is None:
@@ -221,18 +144,19 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
         disk = call.cloud.create_named_disk(name, size_bytes, own, original, fields)
         if "exports" in body:
             exports.change(call, disk, body["exports"])
-    call.response.set_header("Location", call.request.prefix + escaped(_uri(call, (disk.name,))))
-    call.answer_json(CONTAINER, _disk_fields(call, disk), status=falcon.HTTP_202)
+    call.response.set_header("Location", call.request.prefix + escaped(disk_views.uri(call, (disk.name,))))
+    call.answer_json(CONTAINER, disk_views.disk_fields(call, disk), status=falcon.HTTP_202)
 
 
 def _source(call: Call, uri: object) -> NamedDisk:
     place, fields = parse_uri(uri, call.request.prefix, call.site.enterprise_number, "copy")
     way: tuple[str, ...] | None = () if place.address.start is None else call.cloud.disk_way(place.address.start)
     names = (*(way or ()), *place.address.names)
-    if fields or way is None or place.is_pool or len(names) != 2 or names[0] != DISKS:
-        raise Invalid(f"copy is {str(uri)[:100]!r}: expected the URI of a disk")
+    is_one = len(names) == 2 or (len(names) == 4 and names[2] == SNAPSHOTS)
+    if fields or way is None or place.is_pool or not is_one or names[0] != DISKS:
+        raise Invalid(f"copy is {str(uri)[:100]!r}: expected the URI of a disk, or of a snapshot of one")
     try:
-        return call.cloud.named_disk(names[1])
+        return call.cloud.named_disk(names[1], names[3] if len(names) == 4 else None)
     except NotFound as error:
         raise Invalid(f"copy can't be read: {error.message}") from None
 
@@ -257,9 +181,7 @@ def _delete(call: Call, names: tuple[str, ...]) -> None:
     if not names:
         call.cloud.delete_object(call.cloud.find_object(Address((DISKS,))))
         return
-    call.cloud.delete_disk(call.cloud.named_disk(names[0]).id)
+    if len(names) == 2:
+        raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
+    call.cloud.delete_disk(call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None).id)
     call.response.status = falcon.HTTP_204
-
-
-def _uri(call: Call, names: tuple[str, ...]) -> str:
-    return uri_of(call.version, (DISKS, *names), ObjectKind.CONTAINER)

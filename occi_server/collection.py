@@ -155,5 +155,5 @@ def delete_all(cloud: Cloud, selection: Sequence[Selected]) -> None:
         members = [(part.kind, part.deletable_ids(cloud)) for part in selection]
         cloud.hold([found for _, ids in members for found in ids])
         for kind, ids in members:
-            for found in ids:
+            for found in reversed(ids):  # snapshots, which go with their storage, are younger than that
                 kind.delete(cloud, found)

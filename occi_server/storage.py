@@ -9,7 +9,7 @@ from uuid import UUID
 from backends.cloud import Cloud, DiskChanges
 from backends.errors import Invalid
 from backends.model import Disk, DiskState, NewDisk
-from backends.states import DISK_ACTIONS
+from backends.states import DISK_ACTIONS, SNAPSHOT_ACTIONS
 from occi_server import names, values
 from occi_server.entities import (
     ActionType,
@@ -72,9 +72,10 @@ ACTIONS: tuple[ActionType[Disk], ...] = (
         (NEW_SIZE,),
     ),
 )
-APPLICABLE = {
-    state: tuple(CategoryId(names.STORAGE_ACTION, term) for term in terms) for state, terms in DISK_ACTIONS.items()
-}
+APPLICABLE, APPLICABLE_TO_SNAPSHOTS = (
+    {state: tuple(CategoryId(names.STORAGE_ACTION, term) for term in terms) for state, terms in actions.items()}
+    for actions in (DISK_ACTIONS, SNAPSHOT_ACTIONS)
+)
 
 
 def create(cloud: Cloud, wanted: Wanted) -> Disk:
@@ -109,7 +110,7 @@ def storage_type(templates: Templates) -> EntityType[Disk]:
             summary=disk.summary,
             mixins=(*templates.of_disk(disk), *shown_mixins(kind, disk, disk.tags)),
             attributes=shown_attributes(kind, disk),
-            actions=APPLICABLE[disk.state],
+            actions=(APPLICABLE if disk.snapshot_of is None else APPLICABLE_TO_SNAPSHOTS)[disk.state],
         )
 
     kind: EntityType[Disk] = EntityType(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from backends import jobs
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.disks.pool import disk as pool_disk
 from backends.jobs import Kind
@@ -21,7 +22,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class WantedDisk:
-    """`machine_id` is where it is attached; whether the guest has it by now is for libvirt to say."""
+    """`machine_id` is where it is attached; whether the guest has it by now is for libvirt to say.
+
+    `source_disk_id`: what it is to be a copy of; if it was made before, what it is to be replaced by.
+    """
 
     id: UUID
     size_bytes: int
@@ -32,6 +36,8 @@ class WantedDisk:
     observed_generation: int
     deleting: bool
     machine_id: UUID | None
+    is_copied: bool
+    """Whether copies of it are still to be made."""
 
 
 def converge_disk(host: Host, disk_id: UUID) -> None:
@@ -68,18 +74,22 @@ def _read(connection: Connection, disk_id: UUID) -> WantedDisk | None:
     row = connection.execute(query("agent.disk"), {"id": disk_id}).fetchone()
     if row is None:
         return None
-    return WantedDisk(row[0], row[1], row[2], row[3], DiskState(row[4]), row[5], row[6], row[7], row[8])
+    return WantedDisk(row[0], row[1], row[2], row[3], DiskState(row[4]), row[5], row[6], row[7], row[8], row[9])
 
 
 def _ensure(host: Host, disk: WantedDisk) -> None:
     volume = pool_disk(disk.id)
     if disk.source_disk_id is not None:
         try:
-            copy_disk(host, disk.source_disk_id, disk.id)
+            copy_disk(host, disk.source_disk_id, disk.id, replaces=disk.observed_generation > 0)
         except DRIVER_ERRORS:
             host.write("disk_not_copied", source_id=disk.source_disk_id)
             raise
         host.write("disk_copied", id=disk.id, source_id=disk.source_disk_id)
+        with host.connection() as connection:
+            source = _read(connection, disk.source_disk_id)
+            if source is not None and source.deleting:
+                jobs.defer(connection, host.name, Kind.DISK, source.id)
     elif disk.observed_generation > 0:
         host.pool.facts(volume)
     elif disk.image_id is not None:
@@ -93,8 +103,8 @@ def _ensure(host: Host, disk: WantedDisk) -> None:
         host.hypervisor.grow_disk(*plugged, disk.size_bytes)
 
 
-def copy_disk(host: Host, source_id: UUID, target_id: UUID) -> None:
-    """A consistent copy of a disk, whether a running guest writes to it or not."""
+def copy_disk(host: Host, source_id: UUID, target_id: UUID, *, replaces: bool) -> None:
+    """A consistent copy of a disk, whether a running guest writes to it or not. `replaces`: what the target was."""
     with host.exclusively(Kind.DISK, source_id), host.connection() as connection:
         source = _read(connection, source_id)
     plugged = _plugged(host, source) if source is not None else None
@@ -102,7 +112,7 @@ def copy_disk(host: Host, source_id: UUID, target_id: UUID) -> None:
         with host.pool.receiving(pool_disk(target_id)) as part:
             host.hypervisor.copy_disk(*plugged, part)
     else:
-        host.pool.ensure_copy(pool_disk(target_id), pool_disk(source_id))
+        host.pool.ensure_copy(pool_disk(target_id), pool_disk(source_id), replaces=replaces)
 
 
 def _plugged(host: Host, disk: WantedDisk) -> tuple[UUID, str] | None:
@@ -115,8 +125,8 @@ def _plugged(host: Host, disk: WantedDisk) -> tuple[UUID, str] | None:
 
 
 def _remove(host: Host, disk: WantedDisk) -> None:
-    if disk.machine_id is not None:
-        return  # the machine being deleted with it defers this again when it is gone
+    if disk.machine_id is not None or disk.is_copied:
+        return  # the machine being deleted with it, or who is copying it, defers this again
     host.pool.absent(pool_disk(disk.id))
     with host.connection() as connection, connection.transaction():
         connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk.id])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 from uuid import UUID, uuid4
 
+from backends.cloud.copies import check_no_copies, check_not_copied
 from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_not_exported
 from backends.cloud.images import ImageDoor
@@ -14,7 +15,7 @@ from backends.errors import Conflict, Invalid, NotApplicable
 from backends.jobs import Kind
 from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, NewDisk, Page, Pool
 from backends.placement import Need, choose_host, shortage, waiting_message
-from backends.states import DISK_ACTIONS, DISK_TARGETS
+from backends.states import DISK_ACTIONS, DISK_TARGETS, SNAPSHOT_ACTIONS
 from backends.store.database import Connection
 from backends.store.rows import DISKS
 
@@ -111,18 +112,30 @@ class DiskDoor(ImageDoor):
             return self.disk(disk_id)
 
     def delete_disk(self, disk_id: UUID) -> None:
-        """`Conflict` while attached."""
+        """With its snapshots; copies of it stay. `Conflict` while attached."""
         with self._change() as connection:
             disk = self._one(DISKS, disk_id, lock=True)
             machine_id = self._attached_to(connection, disk_id)
             if machine_id is not None:
                 raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
             check_not_exported(connection, disk_id)
-            self._update(connection, "disk", disk_id, {"deleting": True})
-            if disk.host is None:
-                connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk_id])
-                connection.execute("DELETE FROM disk WHERE id = %s", [disk_id])
-            self._converge(connection, disk.host, Kind.DISK, disk_id)
+            for snapshot in self._snapshots_of(connection, disk_id):
+                self._remove_disk(connection, snapshot, disk.host)
+            self._remove_disk(connection, disk_id, disk.host)
+
+    def _remove_disk(self, connection: Connection, disk_id: UUID, host: str | None) -> None:
+        self._update(connection, "disk", disk_id, {"deleting": True})
+        if host is None:
+            connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk_id])
+            connection.execute("DELETE FROM disk WHERE id = %s", [disk_id])
+        self._converge(connection, host, Kind.DISK, disk_id)
+
+    @staticmethod
+    def _snapshots_of(connection: Connection, disk_id: UUID) -> Sequence[UUID]:
+        rows = connection.execute(
+            "SELECT id FROM disk WHERE snapshot_of = %s AND NOT deleting ORDER BY sequence FOR UPDATE", [disk_id]
+        )
+        return [row[0] for row in rows.fetchall()]
 
     def disk_online(self, disk_id: UUID) -> Disk:
         return self._disk_action(disk_id, "online")
@@ -158,30 +171,57 @@ class DiskDoor(ImageDoor):
             return self.disk(disk_id)
 
     def snapshot_disk(self, disk_id: UUID) -> Disk:
-        """A new disk with the content that this one has now; the new one is returned."""
-        return self._copy_disk(disk_id, "snapshot")
+        """What this one has now, as a disk that belongs to it: it doesn't change, and goes with it."""
+        with self._change() as connection:
+            disk = self._one(DISKS, disk_id)
+            snapshot = self._copied(disk_id, "snapshot", _copy_of(disk, "snapshot"))
+            connection.execute("UPDATE disk SET snapshot_of = %s WHERE id = %s", [disk_id, snapshot.id])
+            return self.disk(snapshot.id)
 
     def backup_disk(self, disk_id: UUID) -> Disk:
-        """As `snapshot_disk`: each is a full copy that shares nothing with this one."""
-        return self._copy_disk(disk_id, "backup")
-
-    def _copy_disk(self, disk_id: UUID, action: str) -> Disk:
+        """A new disk with the content that this one has now, on its own from then on."""
         with self._change():
-            disk = self._one(DISKS, disk_id)
-            title = f"{action.capitalize()} of {disk.title or disk.id}"
-            return self._copied(disk_id, action, NewDisk(title=title[:1024], summary=f"{action} of storage {disk.id}"))
+            return self._copied(disk_id, "backup", _copy_of(self._one(DISKS, disk_id), "backup"))
 
     def clone_disk(self, disk_id: UUID, new: NewDisk) -> Disk:
-        """As `snapshot_disk`, for a copy of one's own choosing: as large as this one, or larger."""
+        """As `backup_disk`, for a copy of one's own choosing: as large as this one, or larger."""
         check_text("the title", new.title)
         check_text("the summary", new.summary, 8192)
-        return self._copied(disk_id, "snapshot", new)
+        return self._copied(disk_id, "backup", new)
+
+    def restore_disk(self, disk_id: UUID, source_id: UUID) -> None:
+        """Its content becomes that of another disk or snapshot, which must not be larger; its size stays.
+
+        `Conflict` while it is attached or exported.
+        """
+        with self._change() as connection:
+            disk, source = self._applicable(disk_id, "resize"), self._applicable(source_id, "backup")
+            machine_id = self._attached_to(connection, disk_id)
+            if machine_id is not None:
+                raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
+            check_not_exported(connection, disk_id)
+            check_no_copies(connection, disk_id)
+            for each in (disk_id, source_id):
+                check_not_copied(connection, each)
+            if source_id == disk_id:
+                raise Invalid(f"the storage {disk_id} can't be restored from itself")
+            if Pool.ISCSI in (disk.pool, source.pool):
+                raise Conflict(f"the storage {disk_id} can't be restored: disks served by iSCSI can't be copied yet")
+            if disk.host is None or disk.host != source.host:
+                raise Conflict(f"the storage {source_id} is on host {source.host}, not on {disk.host}")
+            if source.size_bytes > disk.size_bytes:
+                raise Invalid(f"the source has {source.size_bytes} bytes; the storage has {disk.size_bytes} only")
+            self._update(connection, "disk", source_id, {"state": DiskState.BACKUP.value})
+            values = {"source_disk_id": source_id, "state": DiskState.BACKUP.value}
+            self._update(connection, "disk", disk_id, values)
+            self._converge(connection, disk.host, Kind.DISK, disk_id)
 
     def _copied(self, disk_id: UUID, action: str, new: NewDisk) -> Disk:
         with self._change() as connection:
             disk = self._applicable(disk_id, action)
             if disk.host is None:
                 raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
+            check_not_copied(connection, disk_id)
             if disk.pool is Pool.ISCSI:
                 raise Conflict(f"the storage {disk_id} is served by iSCSI, of which no {action} can be made yet")
             size_bytes = new.size_bytes or disk.size_bytes
@@ -199,6 +239,8 @@ class DiskDoor(ImageDoor):
 
     def _applicable(self, disk_id: UUID, action: str) -> Disk:
         disk = self._one(DISKS, disk_id, lock=True)
+        if disk.snapshot_of is not None and action not in SNAPSHOT_ACTIONS[disk.wanted]:
+            raise NotApplicable(f"{action} does not apply to the storage {disk_id}: it is a snapshot")
         if action not in DISK_ACTIONS[disk.state] + DISK_ACTIONS[disk.wanted]:
             raise NotApplicable(
                 f"{action} does not apply to the storage {disk_id}, which is {disk.state}; what applies is"
@@ -214,3 +256,8 @@ class DiskDoor(ImageDoor):
             [disk_id],
         ).fetchone()
         return None if row is None else row[0]
+
+
+def _copy_of(disk: Disk, action: str) -> NewDisk:
+    title = f"{action.capitalize()} of {disk.title or disk.id}"
+    return NewDisk(title=title[:1024], summary=f"{action} of storage {disk.id}")

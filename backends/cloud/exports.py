@@ -49,6 +49,8 @@ class ExportDoor(Door):
                 return present
             if disk.pool is not Pool.ISCSI and initiators:
                 raise Conflict(f"the storage {disk_id} is on a host that serves no disks to others")
+            if disk.snapshot_of is not None and initiators:
+                raise Conflict(f"the storage {disk_id} is a snapshot of {disk.snapshot_of}: export a copy of it")
             if disk.wanted is DiskState.OFFLINE and initiators:
                 raise Conflict(f"the storage {disk_id} is offline: take it online first")
             attached = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [disk_id]).fetchone()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 from uuid import UUID, uuid4
 
+from backends.cloud.copies import check_not_copied
 from backends.cloud.door import Door, check_text
 from backends.cloud.grants import check_not_exported, check_permit, grant_attachment
 from backends.errors import Conflict, Invalid, NoCapacity, NotFound
@@ -296,6 +297,9 @@ class LinkDoor(Door):
         taken = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [new.disk_id]).fetchone()
         if taken:
             raise Conflict(f"the storage {disk.id} is attached to the compute {taken[0]}: detach it first")
+        if disk.snapshot_of is not None:
+            raise Conflict(f"the storage {disk.id} is a snapshot of {disk.snapshot_of}: attach a copy of it")
+        check_not_copied(connection, disk.id, only_restored=True)
         check_permit(connection, disk, machine_id)
         check_not_exported(connection, disk.id)
         device = self._free_device(connection, machine_id, new.device, has_root)

@@ -27,11 +27,22 @@ from backends.store.rows import DISKS
 UUID_LIKE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
+SNAPSHOTS_BIT = 1 << 79
+"""Of the container of a disk's snapshots: its UUID is the disk's but for this bit of the version."""
+
+
+def identity_of_snapshots(disk_id: UUID) -> UUID:
+    """Of the container of its snapshots; and the other way round."""
+    return UUID(int=disk_id.int ^ SNAPSHOTS_BIT)
+
+
 @dataclass(frozen=True, slots=True)
 class NamedDisk:
+    """A disk, or a snapshot of one."""
+
     id: UUID
-    name: str
-    """Chosen at its creation by CDMI; else its UUID."""
+    way: tuple[str, ...]
+    """The names from the root to it. Its own is chosen at its creation by CDMI; else its UUID."""
     size_bytes: int
     state: DiskState
     state_message: str
@@ -45,6 +56,11 @@ class NamedDisk:
     """Those that a client has given to its exports (CDMI 2.0 §13.1), by protocol."""
     fields: Mapping[str, Any]
     """Those that the standard doesn't define."""
+    snapshot_of: UUID | None
+
+    @property
+    def name(self) -> str:
+        return self.way[-1]
 
 
 class NamedDiskDoor(DiskDoor):
@@ -56,22 +72,50 @@ class NamedDiskDoor(DiskDoor):
             return [row[0] for row in connection.execute(query("disks.names"), parameters).fetchall()]
 
     def disk_way(self, identity: UUID) -> tuple[str, ...] | None:
-        """The names below the project's root of a disk, or of the container of disks; None for anything else."""
-        parameters = {"project": self._caller.project_id, "id": identity}
+        """The names below the project's root of a disk, a snapshot, the container of its snapshots, or that of disks.
+
+        None for anything else.
+        """
+        parameters = {"project": self._caller.project_id, "id": identity, "above": identity_of_snapshots(identity)}
         with self._read() as connection:
             row = connection.execute(query("disks.way"), parameters).fetchone()
         return None if row is None else tuple(row[0])
 
-    def named_disk(self, name: str) -> NamedDisk:
-        parameters = {"project": self._caller.project_id, "name": name}
+    def named_disk(self, name: str, snapshot: str | None = None) -> NamedDisk:
+        """The disk, or its snapshot of that name."""
+        parameters = {"project": self._caller.project_id, "name": name, "snapshot": snapshot}
         with self._read() as connection:
             row = connection.execute(query("disks.named"), parameters).fetchone()
         if row is None:
-            raise NotFound(f"there is no disk {name[:300]!r}")
+            what = f"snapshot {snapshot[:300]!r} of a disk" if snapshot is not None else "disk"
+            raise NotFound(f"there is no {what} {name[:300]!r}")
         return NamedDisk(
-            row[0], row[1], row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
-            row[10],
+            row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
+            row[10], row[11],
         )  # fmt: skip
+
+    def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:
+        """Their names, in the order in which they were taken."""
+        with self._read() as connection:
+            return [row[0] for row in connection.execute(query("disks.snapshots"), {"id": disk.id}).fetchall()]
+
+    def snapshot_named_disk(self, disk: NamedDisk, name: str) -> NamedDisk:
+        """One of the same name is replaced. See `snapshot_disk`."""
+        check_name(name, ObjectKind.CONTAINER)
+        if UUID_LIKE.fullmatch(name):
+            raise Invalid(f"the name is {name}: UUIDs are the names of snapshots that were given none")
+        with self._change() as connection:
+            snapshot = self.snapshot_disk(disk.id)
+            if name in self.disk_snapshots(disk):
+                self.delete_disk(self.named_disk(disk.name, name).id)
+            parameters = {
+                "id": snapshot.id,
+                "name": name,
+                "metadata": Jsonb(dict(disk.metadata)),
+                "fields": Jsonb(dict(disk.fields)),
+            }
+            connection.execute(query("disks.set_name"), parameters)
+            return self.named_disk(disk.name, name)
 
     def create_named_disk(
         self,

@@ -280,9 +280,12 @@ class DiskPool:
             qemu_img("create", "-q", "-f", "qcow2", *backing, str(path), str(whole_sectors(size_bytes)))
             self._finish(path, self.path(volume), DISK_MODE)
 
-    def ensure_copy(self, target: Volume, source: Volume) -> None:
-        """A full copy that shares nothing with `source`, which no running machine may have open."""
-        if self.path(target).exists():
+    def ensure_copy(self, target: Volume, source: Volume, *, replaces: bool = False) -> None:
+        """A full copy that shares nothing with `source`, which no running machine may have open.
+
+        One that exists stays as it is, unless the copy `replaces` it, at one moment.
+        """
+        if self.path(target).exists() and not replaces:
             return
         with self._unfinished(self.path(target)) as path:
             convert(self.chain(source), path)

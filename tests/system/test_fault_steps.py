@@ -103,6 +103,15 @@ def delete_all(cloud: Cloud) -> None:
     cloud.delete_network(the_network(cloud))
 
 
+def a_snapshot(cloud: Cloud) -> None:
+    cloud.snapshot_disk(the_disk(cloud))
+
+
+def restore(cloud: Cloud) -> None:
+    (snapshot,) = (disk.id for disk in cloud.disks() if disk.snapshot_of is not None)
+    cloud.restore_disk(the_disk(cloud), snapshot)
+
+
 def plug_both(cloud: Cloud) -> None:
     cloud.attach(the_machine(cloud), NewAttachment(the_disk(cloud)))
     cloud.create_interface(the_machine(cloud), NewInterface(the_network(cloud)))
@@ -143,6 +152,9 @@ SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
     "plugged disk grown": (MACHINE, lambda cloud: cloud.resize_disk(the_disk(cloud), 3 * MIB)),
     "disk copied": ([a_disk], lambda cloud: cloud.backup_disk(the_disk(cloud))),
     "plugged disk copied": (MACHINE, lambda cloud: cloud.backup_disk(the_disk(cloud))),
+    "disk's snapshot taken": ([a_disk], lambda cloud: cloud.snapshot_disk(the_disk(cloud))),
+    "disk restored": ([a_disk, a_snapshot], restore),
+    "disk deleted with its snapshot": ([a_disk, a_snapshot], lambda cloud: cloud.delete_disk(the_disk(cloud))),
     "disk deleted": ([a_disk], lambda cloud: cloud.delete_disk(the_disk(cloud))),
     "network made": ([], a_network),
     "network taken down": ([a_network], lambda cloud: cloud.network_down(the_network(cloud))),

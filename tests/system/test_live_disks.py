@@ -36,20 +36,23 @@ def run(gateway: Gateway, blocks: list[str], **given: str) -> str:
 
 
 def test_the_how_to_works_as_it_is_printed(gateway: Gateway, user: User, tmp_path: Path) -> None:
-    settings, *blocks, deletion = re.findall(r"^```sh\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+    settings, *blocks, restoration, deletion = re.findall(
+        r"^```sh\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL
+    )
     assert settings.startswith("URL=")
     guest = make_guest(user, make_key(tmp_path))
     with removed_at_the_end(user, guest.path):
         guest.wait_for_boot()
-        printed = run(gateway, [*blocks, 'echo "$LINK"'], COMPUTE=guest.path)
+        printed = run(gateway, [*blocks, 'echo; echo "$LINK"'], COMPUTE=guest.path)
         assert 'occi.storagelink.mountpoint="/dev/vdb"' in printed
         assert "clone/\ndata/\n" in printed
+        assert '"objectName":"before/"' in printed
         link = printed.split()[-1]
         eventually(
             lambda: guest.answers(f"test $(cat /sys/block/vdb/size) = {2 * GIB // 512}"), "the disk in the guest"
         )
         assert user.http.delete("/cdmi/disks/data/").status_code == 409
-        run(gateway, [deletion], LINK=link)
+        run(gateway, [restoration, deletion], LINK=link)
     assert user.http.get("/cdmi/disks/data/").status_code == 404
 
     def clone() -> dict[str, object]:
@@ -60,4 +63,78 @@ def test_the_how_to_works_as_it_is_printed(gateway: Gateway, user: User, tmp_pat
     storage = f"/storage/{UUID(hex=str(clone()['objectID'])[16:])}"
     assert user.shown(storage)["occi.storage.size"] == 2.0
     assert user.http.delete("/cdmi/disks/clone/").status_code == 204
+    assert user.http.delete("/cdmi/disks/other/").status_code == 204
     assert user.http.get(storage).status_code == 404
+
+
+def completed(user: User, path: str) -> None:
+    def is_complete() -> bool:
+        shown = user.http.get(f"/cdmi/2.0.0/disks/{path}/", headers={"Accept": CONTAINER}).json()
+        assert not shown["completionStatus"].startswith("Error"), shown
+        return bool(shown["completionStatus"] == "Complete")
+
+    eventually(is_complete, f"the completion of {path}")
+
+
+def change(user: User, method: str, path: str, body: dict[str, object]) -> int:
+    answer = user.http.request(method, f"/cdmi/2.0.0/disks/{path}/", json=body, headers={"Content-Type": CONTAINER})
+    assert answer.status_code in (201, 202, 204, 409), answer.text
+    return answer.status_code
+
+
+def test_a_disk_goes_back_to_its_snapshots_whether_they_were_taken_in_use_or_at_rest(
+    user: User, tmp_path: Path
+) -> None:
+    guest = make_guest(user, make_key(tmp_path))
+    change(user, "PUT", "kept", {"metadata": {"cdmi_assignedsize": str(64 << 20)}})
+    completed(user, "kept")
+    shown = user.http.get("/cdmi/2.0.0/disks/kept/", headers={"Accept": CONTAINER}).json()
+    storage = f"/storage/{UUID(hex=shown['objectID'][16:])}"
+
+    def write(text: str) -> None:
+        guest.output(f"echo {text} | dd of={device} bs=512 conv=sync,fsync 2>/dev/null")
+
+    def read() -> str:
+        return guest.output(f"head -c 512 {device} | tr -d '\\0'")
+
+    def detach() -> None:
+        user.delete(link)
+        eventually(lambda: not guest.has_disk(storage), "the disk's leaving the guest")
+
+    def give_back(body: dict[str, object]) -> None:
+        """The guest lets go of the disk a little before its compute does."""
+        eventually(lambda: change(user, "PATCH", "kept", body) == 202, "the disk's coming free")
+
+    with removed_at_the_end(user, guest.path):
+        guest.wait_for_boot()
+        link = user.link("storagelink", guest.path, storage)
+        eventually(lambda: guest.has_disk(storage), "the disk in the guest")
+        device = guest.device(link)
+        write("first")
+        assert change(user, "PATCH", "kept", {"snapshot": "in-use"}) == 202
+        completed(user, "kept/cdmi_snapshots/in-use")
+        write("second")
+        detach()
+        assert change(user, "PATCH", "kept", {"snapshot": "at-rest"}) == 202
+        completed(user, "kept/cdmi_snapshots/at-rest")
+        for name, text in (("in-use", "first"), ("at-rest", "second"), ("in-use", "first")):
+            back = {"copy": f"/disks/kept/cdmi_snapshots/{name}/"}
+            give_back(back)
+            completed(user, "kept")
+            link = user.link("storagelink", guest.path, storage)
+            eventually(lambda: guest.has_disk(storage), "the disk in the guest")
+            device = guest.device(link)
+            assert read() == text
+            assert change(user, "PATCH", "kept", back) == 409
+            write("other")
+            detach()
+        assert change(user, "PUT", "clone", {"copy": "/disks/kept/cdmi_snapshots/at-rest/"}) == 202
+        completed(user, "clone")
+        eventually(lambda: user.http.delete("/cdmi/disks/kept/").status_code == 204, "the disk's coming free")
+        shown = user.http.get("/cdmi/2.0.0/disks/clone/", headers={"Accept": CONTAINER}).json()
+        storage = f"/storage/{UUID(hex=shown['objectID'][16:])}"
+        link = user.link("storagelink", guest.path, storage)
+        eventually(lambda: guest.has_disk(storage), "the clone in the guest")
+        device = guest.device(link)
+        assert read() == "second"
+    assert user.http.delete("/cdmi/disks/clone/").status_code == 204

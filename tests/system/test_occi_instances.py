@@ -383,14 +383,22 @@ def test_save_answers_with_the_template_that_it_makes(client: Client, sql: Conne
     assert "Category: golden;" in client.text("/-/")
 
 
-def test_a_snapshot_is_a_storage_of_its_own_and_resize_grows(client: Client, sql: Connection) -> None:
+def test_a_snapshot_is_a_storage_that_does_not_change_and_resize_grows(client: Client, sql: Connection) -> None:
     disk = client.make("/storage/", STORAGE, attributes="occi.storage.size=1")
     settle(sql)
 
     copied = client.send("POST", f"{disk}?action=snapshot", action("storage", "snapshot"))
     assert copied.status_code == 200, copied.text
-    assert copied.headers["Location"] != f"{ORIGIN}{disk}"
+    snapshot = copied.headers["Location"].removeprefix(ORIGIN)
+    assert snapshot != disk
     settle(sql)
+    sql.execute("UPDATE disk SET source_disk_id = NULL")
+    assert "action=backup" in client.text(snapshot)
+    assert "action=resize" not in client.text(snapshot)
+    refused = client.send("POST", f"{snapshot}?action=resize", action("storage", "resize"), attributes="size=2.0")
+    assert (refused.status_code, "it is a snapshot" in refused.text) == (400, True)
+    backup = client.send("POST", f"{snapshot}?action=backup", action("storage", "backup"))
+    assert backup.status_code == 200, backup.text
     grown = client.send("POST", f"{disk}?action=resize", action("storage", "resize"), attributes="size=2.0")
     assert grown.status_code == 200, grown.text
     assert client.send("POST", f"{disk}?action=resize", action("storage", "resize")).status_code == 400

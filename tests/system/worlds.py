@@ -149,7 +149,7 @@ def add_blank_image(world: World) -> None:
 def delete_everything(world: World) -> None:
     for machine in world.cloud.machines():
         world.cloud.delete_machine(machine.id)
-    for disk in world.cloud.disks():
+    for disk in reversed(world.cloud.disks()):  # snapshots first
         world.cloud.delete_disk(disk.id)
     for network in world.cloud.networks():
         if not network.shared:

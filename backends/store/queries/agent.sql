@@ -108,7 +108,7 @@ WHERE id = %(id)s
 
 -- name: disk
 SELECT d.id, d.size_bytes, d.image_id, d.source_disk_id, d.wanted, d.generation, d.observed_generation, d.deleting,
-    a.machine_id
+    a.machine_id, EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting)
 FROM disk d LEFT JOIN attachment a ON a.disk_id = d.id
 WHERE d.id = %(id)s
 

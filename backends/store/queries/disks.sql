@@ -1,20 +1,34 @@
 -- Disks as children of the container `disks`.
 
 -- name: names
-SELECT d.shown_name FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting
+SELECT d.shown_name FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
 ORDER BY d.shown_name LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: named
 -- What a storage host hasn't done yet, a withdrawn export too, is told; of other disks the state tells it.
-SELECT d.id, d.shown_name, d.size_bytes, d.state, d.state_message,
-    d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END,
-    d.metadata, d.created_at, d.pool, d.export_names, d.fields
-FROM disk d WHERE d.project_id = %(project)s AND d.shown_name = %(name)s AND NOT d.deleting
+SELECT d.id,
+    CASE WHEN d.snapshot_of IS NULL THEN ARRAY['disks', d.shown_name]
+        ELSE ARRAY['disks', p.shown_name, 'cdmi_snapshots', d.shown_name] END,
+    d.size_bytes, d.state, d.state_message,
+    d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END AND d.source_disk_id IS NULL,
+    d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of
+FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
+    ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
+WHERE p.project_id = %(project)s AND p.shown_name = %(name)s AND NOT p.deleting AND p.snapshot_of IS NULL
+
+-- name: snapshots
+SELECT d.shown_name FROM disk d WHERE d.snapshot_of = %(id)s AND NOT d.deleting ORDER BY d.sequence
 
 -- name: way
--- The names below the root by which an ID leads to a disk, or to the container of all.
-SELECT ARRAY['disks', d.shown_name] FROM disk d
+-- The names below the root by which an ID leads to a disk, a snapshot, a disk's snapshots, or the container of all.
+SELECT CASE WHEN d.snapshot_of IS NULL THEN ARRAY['disks', d.shown_name]
+    ELSE ARRAY['disks', p.shown_name, 'cdmi_snapshots', d.shown_name] END
+FROM disk d LEFT JOIN disk p ON p.id = d.snapshot_of
 WHERE d.id = %(id)s AND d.project_id = %(project)s AND NOT d.deleting
+UNION ALL
+SELECT ARRAY['disks', d.shown_name, 'cdmi_snapshots'] FROM disk d
+WHERE d.id = %(above)s AND d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
+  AND EXISTS (SELECT FROM disk s WHERE s.snapshot_of = d.id AND NOT s.deleting)
 UNION ALL
 SELECT ARRAY['disks'] FROM stored_object o
 WHERE o.id = %(id)s AND o.parent_id = %(project)s AND o.project_id = %(project)s AND o.name = 'disks'

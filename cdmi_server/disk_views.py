@@ -1,0 +1,149 @@
+"""What disks, their snapshots and the containers of both show, and the capabilities of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from backends.cloud.named_disks import NamedDisk, identity_of_snapshots
+from backends.errors import NotFound
+from backends.model import DiskState, Pool
+from backends.objects import COMPLETE, DISKS, PROCESSING, SNAPSHOTS, Address, Found, ObjectKind
+from cdmi_server import exports, policies
+from cdmi_server.call import Call
+from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
+from cdmi_server.negotiation import accepted
+from cdmi_server.paths import escaped, uri_of
+from cdmi_server.views import common_fields, metadata_field
+from renderers.cdmi import html, ranges
+from renderers.cdmi.objectid import encode
+from renderers.cdmi.representation import CONTAINER, format_time
+
+ALL = "container/disks"
+SNAPSHOT_NODE, SNAPSHOTS_NODE = "container/disk_snapshot", "container/disk_snapshots"
+"""Nodes of the capability tree; those of one disk are `DISK` and `SERVED_DISK`."""
+CLAIMS = (
+    *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
+    *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_ctime", "cdmi_mtime"),
+    *claims(DISK, "cdmi_snapshot", "cdmi_copy_container"),
+    *claims(SNAPSHOT_NODE, "cdmi_read_metadata", "cdmi_delete_container"),
+    *claims(SNAPSHOT_NODE, "cdmi_assignedsize", "cdmi_size", "cdmi_ctime"),
+    *claims(SNAPSHOTS_NODE, "cdmi_list_children", "cdmi_list_children_range"),
+    *(
+        Claim(name, (DISK, SERVED_DISK))
+        for name in (
+            "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_delete_container", "cdmi_assignedsize", "cdmi_size",
+            "cdmi_ctime",
+        )
+    ),
+)  # fmt: skip
+SIZE = "cdmi_assignedsize"
+
+
+def all_fields(call: Call) -> dict[str, Any]:
+    found = call.cloud.find_object(Address((DISKS,)))
+    fields = common_fields(call, found)
+    fields["capabilitiesURI"] = uri_of_capabilities(call.version, ALL)
+    fields["metadata"] = metadata_field(call, found)
+    if "children" in call.selection or "childrenrange" in call.selection:
+        asked = call.selection.range_of("children")
+        if asked is None:
+            children = [f"{name}/" for name in call.cloud.disk_names()]
+            shown = ranges.whole(len(children))
+        else:
+            children = [f"{name}/" for name in call.cloud.disk_names(asked.first, asked.count)]
+            shown = f"{asked.first}-{asked.first + len(children) - 1}" if children else ""
+        fields |= {"childrenrange": shown, "children": children}
+    return fields
+
+
+def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
+    """The container of a disk's snapshots, which is there once there is one."""
+    names = [f"{name}/" for name in call.cloud.disk_snapshots(disk)]
+    if not names:
+        raise NotFound(f"there are no snapshots of the disk {disk.name!r}")
+    asked = call.selection.range_of("children")
+    part = asked.within(len(names)) if asked else None
+    shown = names[part.first : part.last + 1] if part else [] if asked else names
+    return {
+        "objectType": CONTAINER,
+        "objectID": encode(identity_of_snapshots(disk.id), call.site.enterprise_number),
+        "objectName": f"{SNAPSHOTS}/",
+        "parentURI": uri(call, (disk.name,)),
+        "parentID": encode(disk.id, call.site.enterprise_number),
+        "capabilitiesURI": uri_of_capabilities(call.version, SNAPSHOTS_NODE),
+        "completionStatus": COMPLETE,
+        "percentComplete": "100",
+        "metadata": {},
+        "childrenrange": (str(part) if part else "") if asked else ranges.whole(len(names)),
+        "children": shown,
+    }
+
+
+def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
+    completion = _completion(disk)
+    above = call.cloud.find_object(Address((DISKS,)))
+    parent_id = identity_of_snapshots(disk.snapshot_of) if disk.snapshot_of else above.object.id
+    fields: dict[str, Any] = {
+        **disk.fields,
+        "objectType": CONTAINER,
+        "objectID": encode(disk.id, call.site.enterprise_number),
+        "objectName": f"{disk.name}/",
+        "parentURI": uri_of(call.version, disk.way[:-1], ObjectKind.CONTAINER),
+        "parentID": encode(parent_id, call.site.enterprise_number),
+        "capabilitiesURI": uri_of_capabilities(call.version, _node(disk)),
+        "completionStatus": completion,
+        "percentComplete": "100" if completion == COMPLETE else "0",
+        "metadata": _metadata(call, above, disk),
+    }
+    if "exports" in call.selection:
+        fields |= exports.shown(call, disk)
+    if "snapshots" in call.selection and (found := call.cloud.disk_snapshots(disk)):
+        fields["snapshots"] = [uri(call, (disk.name, SNAPSHOTS, name)) for name in found]
+    if completion == COMPLETE:
+        fields |= {"childrenrange": "", "children": []}
+    return fields
+
+
+def _node(disk: NamedDisk) -> str:
+    if disk.snapshot_of is not None:
+        return SNAPSHOT_NODE
+    return SERVED_DISK if disk.pool is Pool.ISCSI else DISK
+
+
+def _completion(disk: NamedDisk) -> str:
+    if disk.state is DiskState.ERROR:
+        return f"Error: {disk.state_message}"
+    return COMPLETE if disk.is_made and disk.state is not DiskState.RESIZE else PROCESSING
+
+
+def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
+    items = {
+        **disk.metadata,
+        **policies.provided_of_disk(call.site, above, disk.metadata),
+        # All in the project own it alike.
+        "cdmi_owner": call.cloud.caller.project_name,
+        SIZE: str(disk.size_bytes),
+        "cdmi_size": str(disk.size_bytes),
+        "cdmi_ctime": format_time(disk.created_at),
+    }
+    prefixes = call.selection.parts_of("metadata")
+    return {name: value for name, value in items.items() if prefixes is None or name.startswith(prefixes)}
+
+
+def page(call: Call, names: tuple[str, ...], children: Sequence[str]) -> None:
+    """What there is, for people and by plain HTTP."""
+    if "text/html" not in accepted(call.request):
+        call.response.content_type = "text/plain; charset=utf-8"
+        call.response.data = "".join(f"{name}\n" for name in children).encode()
+        return
+    rows = [html.Row(name, "./" + escaped(name), "disk", None, "", "") for name in children]
+    root = uri_of(call.version, (), ObjectKind.CONTAINER)
+    crumbs = [html.Crumb(root, root), html.Crumb(f"{DISKS}/", escaped(uri(call, ())))]
+    crumbs += [html.Crumb(f"{name}/", escaped(uri(call, names[: number + 1]))) for number, name in enumerate(names)]
+    call.response.content_type = "text/html; charset=utf-8"
+    call.response.text = html.render_container(crumbs, rows, len(rows), None)
+
+
+def uri(call: Call, names: tuple[str, ...]) -> str:
+    return uri_of(call.version, (DISKS, *names), ObjectKind.CONTAINER)
