@@ -1,9 +1,10 @@
-"""The `altostratus` command: run, serve, agent, image, user, status, migrate, settings."""
+"""The `altostratus` command: run, serve, agent, image, user, project, status, migrate, settings."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -19,11 +20,15 @@ from rich.text import Text
 
 from altostratus import settings as settings_module
 from altostratus.settings import Settings, SettingsError
-from backends import accounts
+from backends import accounts, quotas
 from backends.disks.inspect import ImageFormat
 from backends.errors import CloudError, DatabaseUnavailable
 from backends.model import Role
 from backends.store.database import Connection
+
+UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+MIB_UNITS = {"": 1, "MiB": 1, "GiB": 2**10, "TiB": 2**20}
+NO_UNITS = {"": 1}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -269,6 +274,58 @@ def user_list(settings: Settings) -> None:
     with _database(settings) as connection:
         rows = [(account.name, account.project_name, account.role.value) for account in accounts.users(connection)]
     _print_table(("name", "project", "role"), rows)
+
+
+@main.group()
+def project() -> None:
+    """What each project has, and may have at most. Projects are made with their users."""
+
+
+@project.command("list")
+@click.pass_obj
+def project_list(settings: Settings) -> None:
+    """All projects with what they have."""
+    with _database(settings) as connection:
+        rows = [
+            (name, *(each.used for each in quotas.use(connection, project_id)))
+            for name, project_id in connection.execute("SELECT name, id FROM project ORDER BY name").fetchall()
+        ]
+    _print_table(("name", *quotas.BY_NAME), rows)
+
+
+@project.command("show")
+@click.argument("name")
+@click.pass_obj
+def project_show(settings: Settings, name: str) -> None:
+    """What the project has of each resource, and its limits."""
+    with _database(settings) as connection, _refusals():
+        found = quotas.use(connection, accounts.project_id(connection, name))
+    rows = [(each.resource.name, each.used, "none" if each.most is None else each.most) for each in found]
+    _print_table(("resource", "used", "limit"), rows)
+
+
+@project.command("limit")
+@click.argument("name")
+@click.argument("resource", type=click.Choice(list(quotas.BY_NAME)))
+@click.argument("most")
+@click.pass_obj
+def project_limit(settings: Settings, name: str, resource: str, most: str) -> None:
+    """Let the project have MOST of RESOURCE: a number, also such as 10GiB, or `none`. What it has already stays."""
+    with _database(settings) as connection, _refusals():
+        quotas.set_limit(connection, accounts.project_id(connection, name), resource, _amount(resource, most))
+
+
+def _amount(resource: str, text: str) -> int | None:
+    if text == "none":
+        return None
+    of_bytes = UNITS if resource.endswith("_bytes") else MIB_UNITS if resource.endswith("_mib") else NO_UNITS
+    match = re.fullmatch(rf"(\d{{1,18}})({'|'.join(of_bytes)})", text, re.ASCII)
+    if match is None:
+        example = "20" if of_bytes is NO_UNITS else "10GiB"
+        raise click.ClickException(
+            f"the limit of {resource} is {text!r}: expected a number, such as {example}, or none"
+        )
+    return int(match[1]) * of_bytes[match[2]]
 
 
 def _password(from_stdin: bool) -> str:

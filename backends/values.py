@@ -32,10 +32,21 @@ class NoRoom(Exception):
 
 
 class Received:
-    """A value that has arrived: in memory while it is small, then in a nameless file. Close it in any case."""
+    """A value that has arrived: in memory while it is small, then in a nameless file. Close it in any case.
 
-    def __init__(self, folder: Path, file: BinaryIO | None = None, *, hashed: bool = False) -> None:
+    `check` refuses a size in bytes by an exception; a small value isn't worth asking.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        file: BinaryIO | None = None,
+        *,
+        hashed: bool = False,
+        check: Callable[[int], None] | None = None,
+    ) -> None:
         self._folder = folder
+        self._check = check
         self._hash = hashlib.sha256() if hashed else None
         self._memory = bytearray()
         self._file = file
@@ -60,6 +71,7 @@ class Received:
             if self._file is None and len(self._memory) + len(data) <= INLINE_MAX_BYTES:
                 self._memory += data
             else:
+                self.announce(self.size_bytes + len(data))
                 _write_all(self.file, data)
         if self._hash is not None:
             self._hash.update(data)
@@ -72,6 +84,11 @@ class Received:
         if fresh_bytes >= FLUSHED_BYTES and self._file is not None:
             os.posix_fadvise(self._file.fileno(), self._flushed_bytes, fresh_bytes, os.POSIX_FADV_DONTNEED)
             self._flushed_bytes = self.size_bytes
+
+    def announce(self, size_bytes: int) -> None:
+        """So much is about to come, all in all."""
+        if self._check is not None and size_bytes > INLINE_MAX_BYTES:
+            self._check(size_bytes)
 
     def fill(self, chunks: Iterable[bytes]) -> Received:
         for chunk in chunks:
@@ -114,8 +131,8 @@ class Values:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def receive(self, *, hashed: bool = False) -> Received:
-        return Received(self.folder, hashed=hashed)
+    def receive(self, *, hashed: bool = False, check: Callable[[int], None] | None = None) -> Received:
+        return Received(self.folder, hashed=hashed, check=check)
 
     def open(self, value: UUID) -> BinaryIO:
         """`FileNotFoundError` when it has just been replaced: read the row again."""

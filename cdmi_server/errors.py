@@ -15,6 +15,7 @@ from backends.errors import (
     NotApplicable,
     NotFound,
 )
+from backends.quotas import QuotaExceeded
 from backends.values import NoRoom
 from cdmi_server.negotiation import accepted
 from renderers.cdmi import html
@@ -27,7 +28,9 @@ STATUSES: dict[type[CloudError], str] = {
     Conflict: falcon.HTTP_409,
     NotApplicable: falcon.HTTP_409,
     NoCapacity: falcon.HTTP_507,
+    QuotaExceeded: falcon.HTTP_507,
 }
+"""507 (RFC 4918 §11.5) also where the administrator's limit is what leaves no room."""
 
 log = structlog.get_logger()
 

@@ -101,6 +101,8 @@ def write_value(call: Call, existing: Found | None) -> None:
         _check_preconditions(call, existing)
         call.cloud.require(existing, AceMask.WRITE_OBJECT)
     with call.cloud.receive_value(near) as received:
+        if part is None:
+            received.announce(request.content_length or 0)
         chunks = call.chunks()
         received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 and part is None else chunks)
         if part is not None and received.size_bytes != part.count:

@@ -18,6 +18,7 @@ from backends.errors import (
     NotApplicable,
     NotFound,
 )
+from backends.quotas import QuotaExceeded
 from occi_server.answers import answer_error, introduce
 from occi_server.negotiation import Rendering, preferred
 from occi_server.site import Site
@@ -30,8 +31,10 @@ STATUSES: dict[type[CloudError], str] = {
     Conflict: falcon.HTTP_409,
     NotApplicable: falcon.HTTP_400,
     NoCapacity: falcon.HTTP_400,
+    QuotaExceeded: falcon.HTTP_403,
 }
-"""GFD.185 §3.6.8: an action that doesn't apply now is a 400; so is a demand that no host could ever meet."""
+"""GFD.185 §3.6.8: an action that doesn't apply now is a 400; so is a demand that no host could ever meet. What could be
+met, but not for this project, is forbidden."""
 
 log = structlog.get_logger()
 

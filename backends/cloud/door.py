@@ -8,10 +8,13 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from backends import jobs
+import psycopg
+
+from backends import jobs, quotas
 from backends.errors import Conflict, Invalid, NotFound
 from backends.jobs import Kind
 from backends.model import Caller, Filter, Page, Role, Size
+from backends.quotas import Use
 from backends.store import select
 from backends.store.database import Connection, Database
 from backends.store.rows import Table
@@ -52,6 +55,8 @@ class Door:
         self._sizes = sizes
         self._default_size = default_size
         self._connection: Connection | None = None
+        self._kept_files: list[UUID] = []
+        """Of values that the change under way has put on the disk; they go if it is rolled back."""
         self._scope = None if caller.role is Role.CLOUD_ADMIN else caller.project_id
 
     @property
@@ -82,6 +87,11 @@ class Door:
                     f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(resource_ids)]
                 )
 
+    def use(self) -> Sequence[Use]:
+        """What the caller's project has, and may have at most."""
+        with self._read() as connection:
+            return quotas.use(connection, self._caller.project_id)
+
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         if self._connection is not None:
@@ -95,12 +105,20 @@ class Door:
         if self._connection is not None:
             yield self._connection
             return
-        with self._database.connection() as connection, connection.transaction():
-            self._connection = connection
+        with self._database.connection() as connection, quotas.refusals():
             try:
-                yield connection
+                with connection.transaction():
+                    self._connection = connection
+                    yield connection
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                raise  # perhaps only after the commit: the sweep decides what is left over
+            except BaseException:
+                for file in self._kept_files:
+                    self._values.remove(file)
+                raise
             finally:
                 self._connection = None
+                self._kept_files.clear()
 
     def _one(self, table: Table[T], resource_id: UUID, *, lock: bool = False) -> T:
         with self._read() as connection:

@@ -21,7 +21,7 @@ from backends import acl as acls
 from backends import retention
 from backends.acl import AceMask
 from backends.cloud.door import Door
-from backends.errors import CloudError, Conflict, Invalid, NotAllowed, NotFound
+from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.objects import (
     DISKS,
     NAME_MAX_BYTES,
@@ -325,7 +325,7 @@ class ObjectDoor(Door):
 
     @contextmanager
     def _kept(self, value: Received | None, written: Multirange[int] | None = None) -> Iterator[Parts]:
-        """The columns of a value that is on the disk; unless the block ends well its file goes again."""
+        """The columns of a value that is on the disk, whose file goes again if the change doesn't come about."""
         parts: Parts = {"value": None, "value_file": None, "size_bytes": 0, "written": written, "sha256": None}
         if value is None:
             yield parts
@@ -336,12 +336,8 @@ class ObjectDoor(Door):
             yield {**parts, "value": inline}
             return
         file = self._values.keep(value)
-        try:
-            yield {**parts, "value_file": file}
-        except CloudError:
-            # Whatever else happens may have happened after the commit: the sweep decides.
-            self._values.remove(file)
-            raise
+        self._kept_files.append(file)
+        yield {**parts, "value_file": file}
 
     def _drop(self, file: UUID | None) -> None:
         """Removes a value's file if no row points to it any more."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 from uuid import UUID
 
 from psycopg.types.multirange import Multirange
 
+from backends import quotas
 from backends.cloud.objects import ObjectDoor, multirange
 from backends.errors import Conflict, Invalid
 from backends.objects import (
@@ -23,6 +24,7 @@ from backends.objects import (
     ObjectChanges,
     ObjectKind,
 )
+from backends.quotas import Use
 from backends.store.database import Connection, Database, query
 from backends.values import HASHED_LATER_MAX_BYTES, INLINE_MAX_BYTES, Received, Values, copy_into, sha256_of, write_at
 
@@ -46,7 +48,22 @@ class ValueDoor(ObjectDoor):
 
         `near` is the object that gets it, or the container of a new one.
         """
-        return self._values.receive(hashed=near is not None and bool(near.asked(VALUE_HASH)))
+        freed_bytes = near.object.size_bytes if near is not None else 0
+        return self._values.receive(
+            hashed=near is not None and bool(near.asked(VALUE_HASH)), check=self._quota_check(freed_bytes)
+        )
+
+    def _quota_check(self, freed_bytes: int) -> Callable[[int], None]:
+        """Refuses what can't be kept before it has all been received. What decides is the commit."""
+        found: list[Use] = []
+
+        def check(size_bytes: int) -> None:
+            if not found:
+                with self._read() as connection:
+                    found.append(quotas.use_of(connection, self._caller.project_id, "object_bytes"))
+            found[0].check(self._caller.project_name, size_bytes - freed_bytes)
+
+        return check
 
     def hashed(self, found: Found) -> Found:
         """With the value's hash, computed now if it is asked for and isn't there: after a change of a part, say."""

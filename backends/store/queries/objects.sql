@@ -35,7 +35,8 @@ FROM way JOIN stored_object o ON o.id = way.id
 ORDER BY way.depth
 
 -- name: lock
-SELECT o.id FROM stored_object o WHERE o.id = %(id)s FOR UPDATE
+-- Whoever writes a child needs its parent's key, which stays free: else it and a snapshot would wait for each other.
+SELECT o.id FROM stored_object o WHERE o.id = %(id)s FOR NO KEY UPDATE
 
 -- name: children
 SELECT o.name, o.kind, o.size_bytes, o.modified_at, o.mimetype FROM stored_object o
@@ -128,7 +129,8 @@ WITH RECURSIVE tree (id) AS (
         CASE WHEN o.id = %(source)s THEN coalesce(%(metadata)s::jsonb, o.metadata) ELSE o.metadata END
             - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period'],
         CASE WHEN o.id = %(source)s THEN coalesce(%(mimetype)s::text, o.mimetype) ELSE o.mimetype END,
-        o.encoding, o.completion, o.target, o.value, o.value_file, o.size_bytes, o.written, o.sha256, o.next_position,
+        o.encoding, o.completion, o.target, o.value, o.value_file,
+        CASE WHEN o.kind = 'queue' THEN 0 ELSE o.size_bytes END, o.written, o.sha256, o.next_position,
         CASE WHEN o.id = %(source)s THEN coalesce(%(fields)s::jsonb, o.fields) ELSE o.fields END
     FROM mapping JOIN stored_object o ON o.id = mapping.id LEFT JOIN mapping above ON above.id = o.parent_id
     WHERE NOT (o.id = %(source)s AND %(onto)s)
