@@ -70,6 +70,8 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             "ensure_shared_network",
             cidr=settings.shared_network,
             gateway=default_gateway(settings.shared_network),
+            cidr6=settings.shared_network6 or None,
+            masquerade6=settings.shared_network6_nat,
         )
         try:
             yield host

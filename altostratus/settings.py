@@ -20,7 +20,7 @@ from pydantic_settings import (
 from altostratus.postgres import PrivateCluster
 from backends.errors import Invalid
 from backends.model import Size
-from backends.networks.addresses import parse_subnet
+from backends.networks.addresses import parse_subnet, parse_subnet6
 from backends.terms import check_term
 
 PREFIX = "ALTOSTRATUS_"
@@ -81,6 +81,10 @@ class Settings(BaseSettings):
     graceful_stop_s: float = Field(60, gt=0, le=3600, description="what a guest has to obey the power button")
     sweep_s: float = Field(60, gt=0, le=86400, description="how often the agent looks at everything")
     shared_network: str = Field("10.130.0.0/16", description="the IPv4 range of the network that all share")
+    shared_network6: str = Field("", description="an IPv6 /64 that it has besides, such as fd00:130::/64; empty: none")
+    shared_network6_nat: bool = Field(
+        True, description="guests appear outside under the host's IPv6 address; false: their own, which is routed here"
+    )
     occi_scheme: str = Field(
         "http://altostratus.local/occi/", description="the start of the site's own category schemes"
     )
@@ -133,6 +137,14 @@ class Settings(BaseSettings):
     def _subnet(cls, value: str) -> str:
         try:
             return str(parse_subnet(value))
+        except Invalid as error:
+            raise ValueError(error.message) from None
+
+    @field_validator("shared_network6")
+    @classmethod
+    def _subnet6(cls, value: str) -> str:
+        try:
+            return str(parse_subnet6(value)) if value else value
         except Invalid as error:
             raise ValueError(error.message) from None
 

@@ -143,7 +143,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A machine's port on a network. `address` is IPv4 without prefix, None on a network without addresses."""
+    """A machine's port on a network. The addresses are without prefix, None on a network without any."""
 
     id: UUID
     machine_id: UUID
@@ -158,6 +158,7 @@ class Interface:
     state_message: str
     title: str | None = None
     tags: tuple[Tag, ...] = ()
+    address6: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ class Network:
     label: str | None
     vlan: int | None
     cidr: str | None
-    """IPv4 `10.1.0.0/24`; None for a plain layer-2 network."""
+    """IPv4 `10.1.0.0/24`; with no `cidr6` either, it is a plain layer-2 network."""
     gateway: str | None
     allocation: Allocation
     shared: bool
@@ -237,6 +238,8 @@ class Network:
     state_message: str
     created_at: datetime
     tags: tuple[Tag, ...] = ()
+    cidr6: str | None = None
+    """IPv6 `fd00:1:2:3::/64`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +303,7 @@ class NewInterface:
     allocation: Allocation | None = None
     title: str | None = None
     id: UUID | None = None
+    address6: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +346,7 @@ class NewNetwork:
     allocation: Allocation = Allocation.DYNAMIC
     tag_ids: tuple[UUID, ...] = ()
     id: UUID | None = None
+    cidr6: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

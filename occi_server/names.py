@@ -1,4 +1,5 @@
-"""The identifiers that the standards, and the tools in use, give to categories: nothing here is a choice of ours.
+"""The identifiers that the standards, and the tools in use, give to categories: nothing here is a choice of ours
+but what stands at the end, our additions for what the standards can't say.
 
 What the categories consist of is in `model` and in the module of each kind.
 """
@@ -33,3 +34,9 @@ USER_DATA = CategoryId("http://schemas.ogf.org/occi/infrastructure/compute#", "u
 
 OPENSTACK_PUBLIC_KEY = CategoryId("http://schemas.openstack.org/instance/credentials#", "public_key")
 OPENSTACK_USER_DATA = CategoryId("http://schemas.openstack.org/compute/instance#", "user_data")
+
+OWN_SCHEME = "http://altostratus.local/occi/infrastructure"
+OWN_ATTRIBUTES = "local.altostratus"
+"""The same at every site: clients may rely on them. A site's own templates have the site's own scheme."""
+IPV6_NETWORK = CategoryId(f"{OWN_SCHEME}/network#", "ipv6network")
+IPV6_NETWORK_INTERFACE = CategoryId(f"{OWN_SCHEME}/networkinterface#", "ipv6networkinterface")

@@ -58,11 +58,12 @@ OWN: tuple[Attribute[Network], ...] = (
 OF_ADDRESSES: tuple[Attribute[Network], ...] = (
     Attribute(
         "occi.network.address",
-        values.address_range(),
-        lambda network: network.cidr,
+        values.any_address_range(),
+        lambda network: network.cidr or network.cidr6,
         "cidr",
         clearable=True,
-        description="IPv4 range in CIDR notation",
+        description="Range in CIDR notation: the IPv4 one where there are two",
+        field_of=lambda value: "cidr6" if ":" in value else "cidr",
     ),
     Attribute(
         "occi.network.gateway",
@@ -90,7 +91,28 @@ IP_NETWORK: MixinType[Network] = MixinType(
         location="/mixin/ipnetwork/",
     ),
     OF_ADDRESSES,
-    carried_by=lambda network: network.cidr is not None,
+    carried_by=lambda network: network.cidr is not None or network.cidr6 is not None,
+)
+OF_ADDRESSES6: tuple[Attribute[Network], ...] = (
+    Attribute(
+        f"{names.OWN_ATTRIBUTES}.network.address6",
+        values.address6_range(),
+        lambda network: network.cidr6,
+        "cidr6",
+        clearable=True,
+        description="IPv6 range in CIDR notation, a /64",
+    ),
+)
+IPV6_NETWORK: MixinType[Network] = MixinType(
+    Mixin(
+        names.IPV6_NETWORK,
+        "IPv6 network beside or without IPv4",
+        applies=(names.NETWORK,),
+        attributes=tuple(attribute.definition() for attribute in OF_ADDRESSES6),
+        location="/mixin/ipv6network/",
+    ),
+    OF_ADDRESSES6,
+    carried_by=lambda network: network.cidr6 is not None,
 )
 
 ACTIONS: tuple[ActionType[Network], ...] = (
@@ -141,7 +163,7 @@ NETWORK: EntityType[Network] = EntityType(
         LOCATION,
     ),
     attributes=(identified(), titled(), summarised(), *OWN),
-    mixins=(IP_NETWORK,),
+    mixins=(IP_NETWORK, IPV6_NETWORK),
     actions=ACTIONS,
     describe=describe,
     rows=lambda cloud, where, page: cloud.networks(where, page),

@@ -52,10 +52,11 @@ OWN: tuple[Attribute[Interface], ...] = (
 OF_ADDRESSES: tuple[Attribute[Interface], ...] = (
     Attribute(
         "occi.networkinterface.address",
-        values.address(),
-        lambda interface: interface.address,
+        values.any_address(),
+        lambda interface: interface.address or interface.address6,
         "address",
-        description="IPv4 address; the cloud chooses when not given",
+        description="Address, the IPv4 one where there are two; the cloud chooses when not given",
+        field_of=lambda value: "address6" if ":" in value else "address",
     ),
     Attribute(
         "occi.networkinterface.gateway",
@@ -83,7 +84,27 @@ IP_NETWORK_INTERFACE: MixinType[Interface] = MixinType(
         location="/mixin/ipnetworkinterface/",
     ),
     OF_ADDRESSES,
-    carried_by=lambda interface: interface.address is not None,
+    carried_by=lambda interface: interface.address is not None or interface.address6 is not None,
+)
+OF_ADDRESSES6: tuple[Attribute[Interface], ...] = (
+    Attribute(
+        f"{names.OWN_ATTRIBUTES}.networkinterface.address6",
+        values.address6(),
+        lambda interface: interface.address6,
+        "address6",
+        description="IPv6 address; made of the MAC address when not given",
+    ),
+)
+IPV6_NETWORK_INTERFACE: MixinType[Interface] = MixinType(
+    Mixin(
+        names.IPV6_NETWORK_INTERFACE,
+        "IPv6 network interface beside or without IPv4",
+        applies=(names.NETWORK_INTERFACE,),
+        attributes=tuple(attribute.definition() for attribute in OF_ADDRESSES6),
+        location="/mixin/ipv6networkinterface/",
+    ),
+    OF_ADDRESSES6,
+    carried_by=lambda interface: interface.address6 is not None,
 )
 
 
@@ -102,7 +123,9 @@ def describe(interface: Interface) -> Link:
 
 
 def inline(link: SentLink) -> NewInterface:
-    return NewInterface(**inline_fields(NETWORK_INTERFACE, (names.IP_NETWORK_INTERFACE,), link))
+    return NewInterface(
+        **inline_fields(NETWORK_INTERFACE, (names.IP_NETWORK_INTERFACE, names.IPV6_NETWORK_INTERFACE), link)
+    )
 
 
 def create(cloud: Cloud, wanted: Wanted) -> Interface:
@@ -131,7 +154,7 @@ NETWORK_INTERFACE: EntityType[Interface] = EntityType(
         *kinds_of_ends(names.COMPUTE, names.NETWORK),
         *OWN,
     ),
-    mixins=(IP_NETWORK_INTERFACE,),
+    mixins=(IP_NETWORK_INTERFACE, IPV6_NETWORK_INTERFACE),
     actions=(),
     describe=describe,
     rows=lambda cloud, where, page: cloud.interfaces(where, page),

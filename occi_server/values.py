@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 from typing import Any
 from uuid import UUID
 
@@ -131,14 +131,42 @@ def address() -> ValueType:
     return ValueType("string", "an IPv4 address such as 10.1.0.5", take)
 
 
-def address_range() -> ValueType:
+def any_address() -> ValueType:
+    """An IPv4 or IPv6 address; a prefix length is accepted and dropped."""
+
+    def take(value: AttributeValue) -> str:
+        string = _string(value)
+        return str(ip_interface(string).ip if "/" in string else ip_address(string))
+
+    return ValueType("string", "an IPv4 or IPv6 address such as 10.1.0.5 or fd00:1:2:3::5", take)
+
+
+def any_address_range() -> ValueType:
     def take(value: AttributeValue) -> str:
         string = _string(value)
         if "/" not in string:
             raise ValueError
-        return str(IPv4Interface(string).network)
+        return str(ip_interface(string).network)
 
-    return ValueType("string", "an IPv4 range in CIDR notation such as 10.1.0.0/24", take)
+    return ValueType("string", "an IPv4 or IPv6 range in CIDR notation such as 10.1.0.0/24 or fd00:1:2:3::/64", take)
+
+
+def address6() -> ValueType:
+    def take(value: AttributeValue) -> str:
+        string = _string(value)
+        return str(IPv6Interface(string).ip if "/" in string else IPv6Address(string))
+
+    return ValueType("string", "an IPv6 address such as fd00:1:2:3::5", take)
+
+
+def address6_range() -> ValueType:
+    def take(value: AttributeValue) -> str:
+        string = _string(value)
+        if "/" not in string:
+            raise ValueError
+        return str(IPv6Interface(string).network)
+
+    return ValueType("string", "an IPv6 range in CIDR notation such as fd00:1:2:3::/64", take)
 
 
 def mac_address() -> ValueType:

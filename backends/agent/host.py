@@ -57,5 +57,16 @@ class Host:
         return self.seeds / f"{machine_id}.iso"
 
 
-def network_spec(network_id: UUID, cidr: str | None, gateway: str | None, *, shared: bool, is_up: bool) -> NetworkSpec:
-    return NetworkSpec(network_id, cidr=cidr, gateway=gateway, nat=shared, up=is_up)
+def network_spec(
+    network_id: UUID,
+    cidr: str | None,
+    gateway: str | None,
+    cidr6: str | None,
+    masquerade6: bool,
+    shared: bool,
+    is_up: bool,
+) -> NetworkSpec:
+    """In the order of the columns that say it."""
+    return NetworkSpec(
+        network_id, cidr=cidr, gateway=gateway, nat=shared, up=is_up, cidr6=cidr6, masquerade6=masquerade6
+    )

@@ -55,8 +55,15 @@ class WantedInterface:
     address: str | None
     is_active: bool
     deleting: bool
-    plugged_address: str | None
-    """The address that its card in a running guest was plugged in with, as far as the agent has noted it."""
+    address6: str | None
+    plugged_addresses: tuple[str | None, str | None]
+    """The addresses that its card in a running guest was plugged in with, as far as the agent has noted them."""
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether a running guest has to ask for its addresses anew."""
+        is_noted = self.plugged_addresses != (None, None)
+        return is_noted and self.plugged_addresses != (self.address, self.address6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +154,13 @@ def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
     interfaces = tuple(
         WantedInterface(
             UUID(item[0]),
-            network_spec(UUID(item[1]), item[6], item[7], shared=item[8], is_up=item[9]),
+            network_spec(UUID(item[1]), item[6], item[7], item[11], item[12], item[8], item[9]),
             item[2],
             item[3],
             item[4] == LinkState.ACTIVE,
             item[5],
-            item[10],
+            item[13],
+            (item[10], item[14]),
         )
         for item in row[27] or ()
     )
@@ -439,7 +447,9 @@ def _ensure_port(host: Host, machine: WantedMachine, interface: WantedInterface)
         return
     with host.exclusively(Kind.NETWORK, interface.network.id):
         host.networks.ensure_network(interface.network)
-    port = Port(interface.id, interface.network.id, interface.mac, interface.address, machine.hostname)
+    port = Port(
+        interface.id, interface.network.id, interface.mac, interface.address, machine.hostname, interface.address6
+    )
     host.networks.ensure_port(interface.network, port)
 
 
@@ -458,9 +468,10 @@ def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, inte
     """False while the guest holds it. A card with a new address is plugged anew, so that the guest asks for it."""
     tap = host.networks.tap_name(interface.id)
     plugged = next((card for card in observed.interfaces if card.tap == tap), None)
-    has_changed = interface.plugged_address is not None and interface.plugged_address != interface.address
     is_cut_off = tap not in host.networks.taps()  # somebody deleted it under the guest
-    if plugged is not None and (interface.deleting or has_changed or is_cut_off or plugged.mac != interface.mac):
+    if plugged is not None and (
+        interface.deleting or interface.has_moved or is_cut_off or plugged.mac != interface.mac
+    ):
         if not host.hypervisor.ensure_interface_detached(machine.id, tap):
             _retry_unplug(host, machine, "interface", interface.id)
             return False

@@ -20,7 +20,8 @@ def converge_network(host: Host, network_id: UUID) -> None:
             row = connection.execute(query("agent.network"), {"id": network_id}).fetchone()
         if row is None:
             return
-        _, cidr, gateway, shared, is_up, generation, deleting, has_interfaces = row
+        *facts, generation, deleting, has_interfaces = row
+        is_up = facts[-1]
         if deleting and has_interfaces:
             return  # the machines being deleted with it defer this again when they are gone
         state, message = LinkState.ACTIVE if is_up else LinkState.INACTIVE, ""
@@ -28,7 +29,7 @@ def converge_network(host: Host, network_id: UUID) -> None:
             if deleting:
                 host.networks.absent_network(network_id)
             else:
-                host.networks.ensure_network(network_spec(network_id, cidr, gateway, shared=shared, is_up=is_up))
+                host.networks.ensure_network(network_spec(*facts))
         except DRIVER_ERRORS as error:
             log.warning("network not converged", network=str(network_id), reason=str(error))
             state, message = LinkState.ERROR, str(error)

@@ -83,10 +83,7 @@ def _read(host: Host) -> _Rows:
 
 
 def _restore_networks(host: Host, rows: _Rows) -> None:
-    specs = [
-        network_spec(network_id, cidr, gateway, shared=shared, is_up=is_up)
-        for network_id, cidr, gateway, shared, is_up, _, _, _ in rows.networks
-    ]
+    specs = [network_spec(*facts) for *facts, _state, _is_seen, _deleting in rows.networks]
     ports = [Port(*row) for row in rows.ports]
     restored = host.networks.restore(specs, ports)
     for what in restored.repaired:
@@ -105,7 +102,7 @@ def _unsettled(host: Host, rows: _Rows, disk_files: set[UUID], taps: set[str]) -
         is_waiting = wanted == MachineState.ACTIVE and not admitted and power in (None, Power.OFF)
         if deleting or is_cut_off or not (is_settled or is_waiting):
             found.append((Kind.MACHINE, machine_id))
-    for network_id, _, _, shared, is_up, state, is_seen, deleting in rows.networks:
+    for network_id, *_, shared, is_up, state, is_seen, deleting in rows.networks:
         wanted_state = LinkState.ACTIVE if is_up else LinkState.INACTIVE
         if deleting or state != wanted_state or not (is_seen or shared):
             found.append((Kind.NETWORK, network_id))

@@ -28,11 +28,16 @@ from backends.model import (
     Pool,
 )
 from backends.networks.addresses import (
+    address6_of,
     check_host_address,
+    check_host_address6,
     default_gateway,
+    dhcp_address6,
+    gateway6,
     mac_of,
     parse_mac,
     parse_subnet,
+    parse_subnet6,
     reserved_addresses,
 )
 from backends.store.database import Connection, query
@@ -48,6 +53,7 @@ class InterfaceChanges(TypedDict, total=False):
     title: str | None
     mac: str
     address: str | None
+    address6: str | None
     gateway: str | None
 
 
@@ -96,6 +102,12 @@ class LinkDoor(Door):
             network = self._locked_network(connection, interface.network_id)
             if "mac" in values:
                 values["mac"] = self._free_mac(connection, network, str(values["mac"]))
+            mac = str(values.get("mac", interface.mac))
+            if values.get("address6") is not None:
+                values["address6"] = self._chosen_address6(connection, network, str(values["address6"]), mac)
+                values["allocation"] = Allocation.STATIC.value
+            elif "address6" in values or ("mac" in values and _is_made_of_mac(network, interface)):
+                values["address6"] = _own_address6(network, mac)
             if values.get("address") is not None:
                 values["address"] = self._chosen_address(connection, network, str(values["address"]))
                 values["allocation"] = Allocation.STATIC.value
@@ -219,8 +231,10 @@ class LinkDoor(Door):
         mac = self._free_mac(connection, network, new.mac) if new.mac else mac_of(interface_id)
         if new.gateway is not None:
             _check_gateway(network, new.gateway)
-        address = None
-        allocation = new.allocation or (Allocation.STATIC if new.address else network.allocation)
+        address, address6 = None, _own_address6(network, mac)
+        allocation = new.allocation or (Allocation.STATIC if new.address or new.address6 else network.allocation)
+        if new.address6 is not None:
+            address6 = self._chosen_address6(connection, network, new.address6, mac)
         if new.address is not None:
             address = self._chosen_address(connection, network, new.address)
         elif network.cidr is not None:
@@ -237,6 +251,7 @@ class LinkDoor(Door):
                 "name": name,
                 "mac": mac,
                 "address": address,
+                "address6": address6,
                 "gateway": new.gateway or _gateway(network),
                 "allocation": allocation.value,
             },
@@ -262,6 +277,20 @@ class LinkDoor(Door):
             raise Conflict(f"the address {address} is the network's own gateway or DHCP server")
         taken = connection.execute(
             "SELECT 1 FROM interface WHERE network_id = %s AND address = %s::inet", [network.id, address]
+        ).fetchone()
+        if taken:
+            raise Conflict(f"the address {address} is taken on the network {network.id}")
+        return address
+
+    @staticmethod
+    def _chosen_address6(connection: Connection, network: Network, address: str, mac: str) -> str:
+        if network.cidr6 is None:
+            raise Invalid(f"the address is {address}, but the network {network.id} has no IPv6 address range")
+        address = str(check_host_address6(address, parse_subnet6(network.cidr6), mac))
+        if address in (gateway6(network.cidr6), dhcp_address6(network.cidr6)):
+            raise Conflict(f"the address {address} is the network's own gateway or DHCP server")
+        taken = connection.execute(
+            "SELECT 1 FROM interface WHERE network_id = %s AND address6 = %s::inet", [network.id, address]
         ).fetchone()
         if taken:
             raise Conflict(f"the address {address} is taken on the network {network.id}")
@@ -351,3 +380,12 @@ def _check_gateway(network: Network, gateway: str) -> None:
     if network.cidr is None:
         raise Invalid(f"the gateway is {gateway}, but the network {network.id} has no address range")
     check_host_address(gateway, parse_subnet(network.cidr))
+
+
+def _own_address6(network: Network, mac: str) -> str | None:
+    """What the machine makes of its MAC address. It is free: nobody else has that, nor may choose this."""
+    return None if network.cidr6 is None else address6_of(network.cidr6, mac)
+
+
+def _is_made_of_mac(network: Network, interface: Interface) -> bool:
+    return interface.address6 is not None and interface.address6 == _own_address6(network, interface.mac)

@@ -10,7 +10,7 @@ from backends.cloud.door import Door, check_range, check_text
 from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable
 from backends.jobs import Kind
 from backends.model import EVERYTHING, NO_FILTER, Allocation, Filter, LinkState, Network, NewNetwork, Page
-from backends.networks.addresses import check_host_address, parse_subnet
+from backends.networks.addresses import check_host_address, parse_subnet, parse_subnet6
 from backends.placement import Need, choose_host
 from backends.states import NETWORK_ACTIONS, NETWORK_TARGETS
 from backends.store.database import Connection
@@ -18,7 +18,7 @@ from backends.store.rows import NETWORKS
 
 
 class NetworkChanges(TypedDict, total=False):
-    """cidr, gateway, allocation and vlan can't change while machines have interfaces on it (`Conflict`)."""
+    """cidr, cidr6, gateway, allocation and vlan can't change while machines have interfaces on it (`Conflict`)."""
 
     title: str | None
     summary: str | None
@@ -27,6 +27,10 @@ class NetworkChanges(TypedDict, total=False):
     cidr: str | None
     gateway: str | None
     allocation: Allocation
+    cidr6: str | None
+
+
+CHECKED = ("title", "summary", "label", "vlan", "cidr", "gateway", "cidr6")
 
 
 class NetworkDoor(Door):
@@ -43,7 +47,7 @@ class NetworkDoor(Door):
 
     def create_network(self, new: NewNetwork) -> Network:
         network_id = new.id or uuid4()
-        _check(new.title, new.summary, new.label, new.vlan, new.cidr, new.gateway)
+        _check(new.title, new.summary, new.label, new.vlan, new.cidr, new.gateway, new.cidr6)
         with self._change() as connection:
             host = choose_host(connection, Need())
             self._insert(
@@ -58,6 +62,7 @@ class NetworkDoor(Door):
                     "vlan": new.vlan,
                     "cidr": new.cidr,
                     "gateway": new.gateway,
+                    "cidr6": new.cidr6,
                     "allocation": new.allocation.value,
                     "host": host,
                 },
@@ -72,9 +77,9 @@ class NetworkDoor(Door):
             values: dict[str, object] = {
                 name: value for name, value in changes.items() if getattr(network, name) != value
             }
-            final = {name: getattr(network, name) for name in ("title", "summary", "label", "vlan", "cidr", "gateway")}
+            final = {name: getattr(network, name) for name in CHECKED}
             _check(**(final | {name: value for name, value in values.items() if name in final}))
-            topology = values.keys() & {"vlan", "cidr", "gateway", "allocation"}
+            topology = values.keys() & {"vlan", "cidr", "cidr6", "gateway", "allocation"}
             if topology and self._in_use(connection, network_id):
                 raise Conflict(
                     f"{', '.join(sorted(topology))} can't change while computes have interfaces on the network"
@@ -148,12 +153,15 @@ def _check(
     vlan: int | None,
     cidr: str | None,
     gateway: str | None,
+    cidr6: str | None,
 ) -> None:
     check_text("the title", title)
     check_text("the summary", summary, 8192)
     check_text("the label", label, 255)
     if vlan is not None:
         check_range("the VLAN", vlan, 0, 4095)
+    if cidr6 is not None:
+        parse_subnet6(cidr6)
     if cidr is not None:
         subnet = parse_subnet(cidr)
         if gateway is not None:

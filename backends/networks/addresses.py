@@ -1,4 +1,4 @@
-"""IPv4 subnets, addresses and MAC addresses: what is acceptable, free or derived. Pure functions.
+"""Subnets, addresses and MAC addresses: what is acceptable, free or derived. Pure functions.
 
 Who has which address is the caller's knowledge; nothing here looks at the host.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from uuid import UUID
 
 from backends.errors import Invalid, NoCapacity
@@ -85,6 +85,70 @@ def free_address(cidr: str, gateway: str | None, taken: Collection[str]) -> str:
         if number not in unavailable:
             return str(IPv4Address(number))
     raise NoCapacity(f"Subnet {cidr} has no free address left.")
+
+
+@lru_cache(maxsize=1024)
+def parse_subnet6(cidr: str) -> IPv6Network:
+    """The subnet, or `Invalid` unless it is an IPv6 /64, in which hosts can make their own addresses (RFC 4862)."""
+    try:
+        subnet = IPv6Network(cidr)
+    except ValueError:
+        raise Invalid(f"Subnet {cidr!r} isn't one; expected IPv6 such as fd00:1:2:3::/64, host bits zero.") from None
+    if str(subnet) != cidr:
+        raise Invalid(f"Subnet {cidr!r} isn't in its usual form; expected {subnet}.")
+    if subnet.prefixlen != _PREFIX6:
+        raise Invalid(f"Subnet {cidr} has a prefix of {subnet.prefixlen} bits; expected {_PREFIX6}.")
+    if not subnet.subnet_of(_GLOBAL_UNICAST) and not subnet.subnet_of(_UNIQUE_LOCAL):
+        raise Invalid(f"Subnet {cidr} is neither in {_GLOBAL_UNICAST} nor in {_UNIQUE_LOCAL}.")
+    return subnet
+
+
+_PREFIX6 = 64
+_GLOBAL_UNICAST, _UNIQUE_LOCAL = IPv6Network("2000::/3"), IPv6Network("fc00::/7")
+
+
+def gateway6(cidr6: str) -> str:
+    """The host's own address on a network that it routes: the first of the subnet."""
+    return str(parse_subnet6(cidr6)[1])
+
+
+def dhcp_address6(cidr6: str) -> str:
+    """The DHCPv6 server's own address on a network without a gateway: the second of the subnet."""
+    return str(parse_subnet6(cidr6)[2])
+
+
+def address6_of(cidr6: str, mac: str) -> str:
+    """What a host with this MAC address makes of the prefix by itself (RFC 4291, appendix A)."""
+    return str(parse_subnet6(cidr6)[_interface_identifier(mac)])
+
+
+def link_local_of(mac: str) -> str:
+    return str(IPv6Network("fe80::/64")[_interface_identifier(mac)])
+
+
+def _interface_identifier(mac: str) -> int:
+    first, *others = bytes.fromhex(mac.replace(":", ""))
+    return int.from_bytes(bytes((first ^ 2, *others[:2], 0xFF, 0xFE, *others[2:])))
+
+
+def check_host_address6(address: str, subnet: IPv6Network, mac: str) -> IPv6Address:
+    """The address, or `Invalid` when it can't be that of the machine with this MAC address.
+
+    One that is made of another MAC address belongs to whoever has that.
+    """
+    try:
+        parsed = IPv6Address(address)
+    except ValueError:
+        raise Invalid(f"Address {address!r} isn't IPv6 such as {subnet[5]}.") from None
+    if parsed not in subnet or parsed == subnet.network_address:
+        raise Invalid(f"Address {address} isn't a host's in {subnet}.")
+    identifier = int(parsed) & (1 << 64) - 1
+    if identifier >> 24 & 0xFFFF == _OF_A_MAC and identifier != _interface_identifier(mac):
+        raise Invalid(f"Address {address} is that of a host with another MAC address than {mac}.")
+    return parsed
+
+
+_OF_A_MAC = 0xFFFE
 
 
 def parse_mac(mac: str) -> str:

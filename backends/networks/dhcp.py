@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,6 +24,7 @@ USER, GROUP = "dnsmasq", "nogroup"
 LEASE_TIME = "1h"
 TIME_LIMIT_S = 20
 STOP_LIMIT_S = 5
+ADVERTISED_EVERY_S = 60
 _PROCESSES = Path("/proc")
 _CONFIGURATION = "dnsmasq-"
 
@@ -33,19 +34,22 @@ class DhcpServer:
     """What the server of a network should be. `link` is where it listens, `namespace` where that is."""
 
     folder: Path
-    cidr: str
+    cidr: str | None
     link: str
-    address: str
+    address: str | None
     router: str | None
     names: bool
     """Whether it answers DNS too: guests' host names, and all else through the host's resolvers."""
     namespace: Path | None
     generation: str
     """Changes when the link has been made anew, so that the server is started anew."""
+    cidr6: str | None = None
+    address6: str | None = None
+    routes6: bool = False
+    """Whether its host is the IPv6 router: announced as one, else only the prefix is."""
 
 
 def configuration(server: DhcpServer) -> str:
-    subnet = IPv4Network(server.cidr)
     lines = [
         f"# {server.generation}",
         f"interface={server.link}",
@@ -56,18 +60,25 @@ def configuration(server: DhcpServer) -> str:
         f"pid-file={server.folder / 'dnsmasq.pid'}",
         f"dhcp-leasefile={server.folder / 'leases'}",
         f"dhcp-hostsdir={reservations(server.folder)}",
-        f"dhcp-range={subnet.network_address},static,{subnet.netmask},{LEASE_TIME}",
         "dhcp-authoritative",
         "dhcp-ignore-clid",
         "dhcp-ignore-names",
         "dhcp-lease-max=65536",
         "no-hosts",
-        f"dhcp-option=option:router,{server.router}" if server.router else "dhcp-option=option:router",
+        *(["domain-needed", "bogus-priv"] if server.names else ["port=0"]),
     ]
-    if server.names:
-        lines += [f"dhcp-option=option:dns-server,{server.address}", "domain-needed", "bogus-priv"]
-    else:
-        lines += ["dhcp-option=option:dns-server", "port=0"]
+    if server.cidr is not None:
+        subnet = IPv4Network(server.cidr)
+        lines += [
+            f"dhcp-range={subnet.network_address},static,{subnet.netmask},{LEASE_TIME}",
+            f"dhcp-option=option:router,{server.router}" if server.router else "dhcp-option=option:router",
+            f"dhcp-option=option:dns-server,{server.address}" if server.names else "dhcp-option=option:dns-server",
+        ]
+    if server.cidr6 is not None:
+        prefix, _, length = server.cidr6.partition("/")
+        lines += ["enable-ra", f"dhcp-range={prefix},static,slaac,{length},{LEASE_TIME}"]
+        lines += [] if server.routes6 else [f"ra-param={server.link},{ADVERTISED_EVERY_S},0"]
+        lines += [f"dhcp-option=option6:dns-server,[{server.address6}]"] if server.names else []
     return "\n".join(lines) + "\n"
 
 
@@ -90,17 +101,18 @@ def ensure_running(server: DhcpServer) -> list[str]:
             old.unlink()
     replace_file(path, text)
     _start(path, server.namespace)
-    return [f"The DHCP server of {server.cidr} on {server.link} was not running as it should."]
+    return [f"The DHCP server of {server.cidr or server.cidr6} on {server.link} was not running as it should."]
 
 
-def reserve(folder: Path, name: str, mac: str, address: str, hostname: str | None) -> bool:
-    """Has the address given to the MAC address; True when that is a change. Takes effect at once, by inotify.
+def reserve(folder: Path, name: str, mac: str, addresses: Sequence[str], hostname: str | None) -> bool:
+    """Has the addresses given to the MAC address; True when that is a change. Takes effect at once, by inotify.
 
     A host name belongs to whoever came first, so that nobody on a shared network takes over another's.
     """
     path = reservations(folder) / name
     known = hostname is not None and _claim(folder, hostname, name)
-    line = ",".join([mac, address, *([hostname] if known and hostname is not None else [])]) + "\n"
+    given = [f"[{address}]" if ":" in address else address for address in addresses]
+    line = ",".join([mac, *given, *([hostname] if known and hostname is not None else [])]) + "\n"
     old = path.read_text() if path.exists() else None
     if old == line:
         return False
@@ -119,7 +131,7 @@ def _claim(folder: Path, hostname: str, name: str) -> bool:
 
 
 def _give_up_name(folder: Path, name: str, reservation: str, but_not: str | None) -> None:
-    hostname = reservation.strip().split(",")[2:]
+    hostname = [part for part in reservation.strip().split(",")[1:] if "." not in part and ":" not in part]
     if hostname and hostname[0] != but_not and _claim(folder, hostname[0], name):
         (folder / "names" / hostname[0]).unlink()
 
@@ -149,7 +161,19 @@ def leases(folder: Path) -> dict[str, str]:
     """The MAC address that holds each leased address, which dnsmasq gives to nobody else meanwhile."""
     path = folder / "leases"
     fields = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-    return {lease[2]: lease[1] for lease in fields if len(lease) >= 3}
+    return {lease[2]: lease[1] for lease in fields if len(lease) >= 3 and ":" not in lease[2]}
+
+
+def leases6(folder: Path) -> set[str]:
+    """The leased IPv6 addresses; whose they are, only the holders' own names for themselves would tell."""
+    path = folder / "leases"
+    fields = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return {lease[2] for lease in fields if len(lease) >= 3 and ":" in lease[2]}
+
+
+def is_reserved(folder: Path, name: str, address6: str) -> bool:
+    path = reservations(folder) / name
+    return path.exists() and f"[{address6}]" in path.read_text().strip().split(",")
 
 
 def forget_leases(folder: Path, addresses: Collection[str]) -> None:

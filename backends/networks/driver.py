@@ -11,13 +11,13 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from uuid import UUID
 
 from backends.errors import CloudError
 from backends.networks import dhcp, firewall, links, records
-from backends.networks.addresses import dhcp_address, mac_of, parse_subnet
+from backends.networks.addresses import dhcp_address, dhcp_address6, gateway6, mac_of, parse_subnet, parse_subnet6
 from backends.networks.errors import NameClashError, NetworkDriverError
 from backends.networks.spec import (
     NetworkSpec,
@@ -78,8 +78,9 @@ class Networks:
         check_port(spec, port)
         with self._changing():
             self._ensure_filtered_port(port)
+            ended = self._end_former_leases(spec, [port])
             self._ensure_reservation(spec, port)
-            if self._end_former_leases(spec, [port]):
+            if ended:
                 self._ensure_dhcp(spec)
             links.ensure_attached(self.tap_name(port.id), self.bridge_name(spec.id))
 
@@ -157,9 +158,9 @@ class Networks:
         _refuse_overlap(spec, records.networks(self._folder))
         old = records.read_network(self._folder, spec.id)
         if old is not None and old != spec:
-            self._remove_elements(firewall.network_elements(self._tag, old), of=spec.id)
+            self._unfilter(firewall.remove_network(self._tag, old), without=spec.id)
         records.write_network(self._folder, spec)
-        self._add_elements(firewall.network_elements(self._tag, spec))
+        self._filter(firewall.add_network(self._tag, spec))
 
     def _ensure_filtered_port(self, port: Port) -> None:
         tap = self.tap_name(port.id)
@@ -169,20 +170,20 @@ class Networks:
                 f"Interfaces {old.id} and {port.id} both come out as tap {tap}; make one of them anew."
             )
         if old is not None and old != port:
-            self._remove_elements(firewall.port_elements(self._tag, old), of=port.id)
+            self._unfilter(firewall.remove_port(self._tag, old), without=port.id)
             if old.network_id != port.network_id:
                 dhcp.withdraw(self._network_folder(old.network_id), [tap])
         records.write_port(self._folder, tap, port)
-        self._add_elements(firewall.port_elements(self._tag, port))
+        self._filter(firewall.add_port(self._tag, port))
 
-    def _add_elements(self, elements: firewall.Elements) -> None:
-        """Adds them; when somebody has flushed the tables, makes them anew from the records."""
-        if not firewall.add_elements(self._tag, elements):
+    def _filter(self, done: bool) -> None:
+        """When somebody has flushed the tables, makes them anew from the records."""
+        if not done:
             self._replace_tables(without=None)
 
-    def _remove_elements(self, elements: firewall.Elements, of: UUID) -> None:
-        if not firewall.remove_elements(self._tag, elements):
-            self._replace_tables(without=of)
+    def _unfilter(self, done: bool, without: UUID) -> None:
+        if not done:
+            self._replace_tables(without=without)
 
     def _replace_tables(self, without: UUID | None) -> None:
         firewall.replace_tables(
@@ -194,7 +195,7 @@ class Networks:
     def _remove_port(self, tap: str) -> None:
         port = records.read_port(self._folder, tap)
         if port is not None:
-            self._remove_elements(firewall.port_elements(self._tag, port), of=port.id)
+            self._unfilter(firewall.remove_port(self._tag, port), without=port.id)
             dhcp.withdraw(self._network_folder(port.network_id), [tap])
         records.remove_port(self._folder, tap)
 
@@ -203,7 +204,7 @@ class Networks:
         dhcp.stop(self._network_folder(network_id))
         self._remove_links(network_id)
         if spec is not None:
-            self._remove_elements(firewall.network_elements(self._tag, spec), of=spec.id)
+            self._unfilter(firewall.remove_network(self._tag, spec), without=spec.id)
         self._dismantle_network(network_id)
         if not self.networks() and not self.ports():
             firewall.delete_tables(self._tag)
@@ -218,23 +219,23 @@ class Networks:
 
     def _ensure_links(self, spec: NetworkSpec) -> list[str]:
         bridge, alias = self.bridge_name(spec.id), self._alias(spec.id)
-        address = None
-        if spec.nat and spec.cidr is not None:
-            address = f"{spec.gateway}/{spec.cidr.partition('/')[2]}"
-            for other in links.overlapping_links(IPv4Network(spec.cidr)):
+        for subnet in _routed_subnets(spec):
+            for other in links.overlapping_links(subnet):
                 if other != bridge:
-                    raise NetworkDriverError(
-                        f"Subnet {spec.cidr} of network {spec.id} is in use on the host's {other}."
-                    )
-        wrong = links.ensure_bridge(links.Bridge(bridge, alias, mac_of(spec.id), address, spec.up))
+                    raise NetworkDriverError(f"Subnet {subnet} of network {spec.id} is in use on the host's {other}.")
+        wrong: list[str] = []
         if spec.nat:
             wrong += links.ensure_forwarding()
-        if spec.cidr is None or spec.nat:
+        if spec.nat and spec.cidr6 is not None:
+            wrong += links.ensure_forwarding6()
+        addresses = _host_addresses(spec)
+        wrong += links.ensure_bridge(
+            links.Bridge(bridge, alias, mac_of(spec.id), addresses if spec.nat else (), spec.up)
+        )
+        if spec.nat or not addresses:
             return wrong
-        length = spec.cidr.partition("/")[2]
-        server = f"{dhcp_address(spec.cidr, spec.gateway)}/{length}"
         outer = dhcp_link_name(self._tag, spec.id)
-        wrong += links.ensure_namespace(namespace_name(self._tag, spec.id), outer, alias, server)
+        wrong += links.ensure_namespace(namespace_name(self._tag, spec.id), outer, alias, addresses)
         return wrong + links.ensure_attached(outer, bridge)
 
     def _remove_links(self, network_id: UUID) -> None:
@@ -263,41 +264,53 @@ class Networks:
 
     def _ensure_dhcp(self, spec: NetworkSpec) -> list[str]:
         folder = self._network_folder(spec.id)
-        if spec.cidr is None or not spec.up:
+        if not spec.has_addresses or not spec.up:
             return [f"A DHCP server ran on network {spec.id}."] if dhcp.stop(folder) else []
-        return dhcp.ensure_running(self._dhcp_server(spec, spec.cidr))
+        return dhcp.ensure_running(self._dhcp_server(spec))
 
-    def _dhcp_server(self, spec: NetworkSpec, cidr: str) -> dhcp.DhcpServer:
+    def _dhcp_server(self, spec: NetworkSpec) -> dhcp.DhcpServer:
         link = links.link(self.bridge_name(spec.id) if spec.nat else dhcp_link_name(self._tag, spec.id))
         if link is None:
             raise NetworkDriverError(f"Network {spec.id} has no link for its DHCP server.")
         namespace = None if spec.nat else links.NAMESPACES / namespace_name(self._tag, spec.id)
         return dhcp.DhcpServer(
             folder=self._network_folder(spec.id),
-            cidr=cidr,
+            cidr=spec.cidr,
             link=link.name if spec.nat else links.INNER_LINK,
-            address=spec.gateway if spec.nat and spec.gateway else dhcp_address(cidr, spec.gateway),
+            address=spec.gateway if spec.nat else None,
             router=spec.gateway,
             names=spec.nat,
             namespace=namespace,
             generation=f"link {link.index} {link.name}",
+            cidr6=spec.cidr6,
+            address6=gateway6(spec.cidr6) if spec.cidr6 is not None else None,
+            routes6=spec.nat,
         )
 
     def _ensure_reservation(self, spec: NetworkSpec, port: Port) -> bool:
-        if port.address is None:
+        addresses = [address for address in (port.address, port.address6) if address is not None]
+        if not addresses:
             return False
         folder, mac = self._network_folder(spec.id), port.mac.lower()
         hostname = port.hostname.partition(".")[0].lower() if port.hostname else None
-        return dhcp.reserve(folder, self.tap_name(port.id), mac, port.address, hostname)
+        return dhcp.reserve(folder, self.tap_name(port.id), mac, addresses, hostname)
 
     def _end_former_leases(self, spec: NetworkSpec, ports: Collection[Port]) -> bool:
-        """Lets the ports have their addresses although others' leases last; stops the server if so."""
+        """Lets the ports have their addresses although others' leases last; stops the server if so.
+
+        Before the reservations are made: an IPv6 address that is leased and not yet reserved is somebody else's.
+        """
         folder = self._network_folder(spec.id)
-        leases = dhcp.leases(folder)
+        leases, leases6 = dhcp.leases(folder), dhcp.leases6(folder)
         ended = {
             port.address
             for port in ports
             if port.address and leases.get(port.address, port.mac.lower()) != port.mac.lower()
+        }
+        ended |= {
+            port.address6
+            for port in ports
+            if port.address6 in leases6 and not dhcp.is_reserved(folder, self.tap_name(port.id), port.address6)
         }
         if ended:
             dhcp.forget_leases(folder, ended)
@@ -305,16 +318,17 @@ class Networks:
 
     def _restore_reservations(self, spec: NetworkSpec, ports: list[Port], made: dict[UUID, Port]) -> list[str]:
         folder = self._network_folder(spec.id)
-        wrong = [
-            f"The reservation of {port.address} for interface {port.id} was missing."
+        wrong: list[str] = []
+        if self._end_former_leases(spec, ports):
+            wrong.append(f"Former leases stood in the way on network {spec.id}.")
+        wrong += [
+            f"The reservation of {port.address or port.address6} for interface {port.id} was missing."
             for port in ports
             if self._ensure_reservation(spec, port) and made.get(port.id) == port
         ]
         strays = dhcp.reserved(folder) - {self.tap_name(port.id) for port in ports}
         dhcp.withdraw(folder, strays)
         wrong += [f"Tap {stray} had a reservation too many." for stray in sorted(strays)]
-        if self._end_former_leases(spec, ports):
-            wrong.append(f"Former leases stood in the way on network {spec.id}.")
         return wrong
 
     # Restoring
@@ -400,9 +414,28 @@ class Networks:
 
 def _refuse_overlap(spec: NetworkSpec, others: Iterable[NetworkSpec]) -> None:
     """Networks with NAT share the host's routes; isolated ones may have what subnets they like."""
-    if not spec.nat or spec.cidr is None:
-        return
-    subnet = parse_subnet(spec.cidr)
+    own = _routed_subnets(spec)
     for other in others:
-        if other.nat and other.cidr and other.id != spec.id and subnet.overlaps(parse_subnet(other.cidr)):
-            raise NetworkDriverError(f"Subnet {spec.cidr} of network {spec.id} overlaps that of network {other.id}.")
+        for subnet in _routed_subnets(other) if other.id != spec.id else []:
+            if any(links.overlap(subnet, mine) for mine in own):
+                raise NetworkDriverError(f"Subnet {subnet} of network {other.id} overlaps that of network {spec.id}.")
+
+
+def _routed_subnets(spec: NetworkSpec) -> list[IPv4Network | IPv6Network]:
+    """The subnets that the host has routes to."""
+    if not spec.nat:
+        return []
+    own: list[IPv4Network | IPv6Network] = [] if spec.cidr is None else [parse_subnet(spec.cidr)]
+    return own if spec.cidr6 is None else [*own, parse_subnet6(spec.cidr6)]
+
+
+def _host_addresses(spec: NetworkSpec) -> tuple[str, ...]:
+    """The addresses, with prefix lengths, of the host or of the network's own DHCP server."""
+    addresses = []
+    if spec.cidr is not None:
+        own = spec.gateway if spec.nat else dhcp_address(spec.cidr, spec.gateway)
+        addresses.append(f"{own}/{spec.cidr.partition('/')[2]}")
+    if spec.cidr6 is not None:
+        own6 = gateway6(spec.cidr6) if spec.nat else dhcp_address6(spec.cidr6)
+        addresses.append(f"{own6}/{spec.cidr6.partition('/')[2]}")
+    return tuple(addresses)

@@ -1,7 +1,8 @@
 """The cloud's nftables: anti-spoofing at bridges, filter and masquerading at the host, a table per family.
 
 Both tables have the cloud's name. Rules are fixed; networks and ports are elements of sets, so that a port
-costs the same whatever the number of others. Nothing here touches another's table or knows of links and DHCP.
+costs the same whatever the number of others; only what a port may say in neighbour discovery is a chain of its own,
+because nft compares no target address with a set. Nothing here touches another's table or knows of links and DHCP.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Interface
 from typing import Any
 
+from backends.networks.addresses import address6_of, gateway6, link_local_of
 from backends.networks.errors import NetworkDriverError
 from backends.networks.spec import TAP, NetworkSpec, Port, bridge_name, tap_name
 
@@ -20,6 +23,9 @@ Json = dict[str, Any]
 Element = Any
 TIME_LIMIT_S = 30
 PROVIDER_METADATA = {"prefix": {"addr": "169.254.0.0", "len": 16}}
+PROVIDER_METADATA6 = {"set": ["fd00:ec2::254", "fd20:ce::254"]}
+LINK_LOCAL6 = {"prefix": {"addr": "fe80::", "len": 10}}
+DHCPV6_SERVERS = "ff02::1:2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +34,39 @@ class _Set:
     name: str
     type: tuple[str, ...]
     interval: bool = False
+    to_chains: bool = False
+    """A map whose values are jumps."""
 
 
 SOURCES = _Set("bridge", "sources", ("ifname", "ether_addr"))
 ADDRESSES = _Set("bridge", "addresses", ("ifname", "ether_addr", "ipv4_addr"))
+ADDRESSES6 = _Set("bridge", "addresses6", ("ifname", "ether_addr", "ipv6_addr"))
+DISCOVERY = _Set("bridge", "discovery", ("ifname",), to_chains=True)
 PLAIN = _Set("bridge", "plain", ("ifname",))
 NAT_BRIDGES = _Set("inet", "nat_bridges", ("ifname",))
 ISOLATED_BRIDGES = _Set("inet", "isolated_bridges", ("ifname",))
 SAME_BRIDGE = _Set("inet", "same_bridge", ("ifname", "ifname"))
 SERVED = _Set("inet", "served_addresses", ("ifname", "ipv4_addr"))
+SERVED6 = _Set("inet", "served_addresses6", ("ifname", "ipv6_addr"))
 NAT_SOURCES = _Set("inet", "nat_sources", ("ipv4_addr",), interval=True)
-_SETS = (SOURCES, ADDRESSES, PLAIN, NAT_BRIDGES, ISOLATED_BRIDGES, SAME_BRIDGE, SERVED, NAT_SOURCES)
+NAT_SOURCES6 = _Set("inet", "nat_sources6", ("ipv6_addr",), interval=True)
+_SETS = (
+    SOURCES,
+    ADDRESSES,
+    ADDRESSES6,
+    DISCOVERY,
+    PLAIN,
+    NAT_BRIDGES,
+    ISOLATED_BRIDGES,
+    SAME_BRIDGE,
+    SERVED,
+    SERVED6,
+    NAT_SOURCES,
+    NAT_SOURCES6,
+)
 
 Elements = dict[_Set, list[Element]]
+_Rule = tuple[str, str, list[Json]]
 
 
 def table_name(cloud_tag: str) -> str:
@@ -50,37 +76,90 @@ def table_name(cloud_tag: str) -> str:
 def network_elements(cloud_tag: str, spec: NetworkSpec) -> Elements:
     bridge = bridge_name(cloud_tag, spec.id)
     elements: Elements = {SAME_BRIDGE: [{"concat": [bridge, bridge]}]}
-    if not spec.nat or spec.cidr is None:
+    if not spec.nat:
         return elements | {ISOLATED_BRIDGES: [bridge]}
-    address, _, length = spec.cidr.partition("/")
-    return elements | {
-        NAT_BRIDGES: [bridge],
-        SERVED: [{"concat": [bridge, spec.gateway]}, {"concat": [bridge, "255.255.255.255"]}],
-        NAT_SOURCES: [{"prefix": {"addr": address, "len": int(length)}}],
-    }
+    elements[NAT_BRIDGES] = [bridge]
+    if spec.cidr is not None:
+        elements[SERVED] = [{"concat": [bridge, spec.gateway]}, {"concat": [bridge, "255.255.255.255"]}]
+        elements[NAT_SOURCES] = [_prefix(spec.cidr)]
+    if spec.cidr6 is not None:
+        elements[SERVED6] = [{"concat": [bridge, address]} for address in (gateway6(spec.cidr6), DHCPV6_SERVERS)]
+        elements[NAT_SOURCES6] = [_prefix(spec.cidr6)] if spec.masquerade6 else []
+    return elements
+
+
+def _prefix(cidr: str) -> Json:
+    address, _, length = cidr.partition("/")
+    return {"prefix": {"addr": address, "len": int(length)}}
 
 
 def port_elements(cloud_tag: str, port: Port) -> Elements:
     tap, mac = tap_name(cloud_tag, port.id), port.mac.lower()
     elements: Elements = {SOURCES: [{"concat": [tap, mac]}]}
-    if port.address is None:
+    if port.address is None and port.address6 is None:
         return elements | {PLAIN: [tap]}
-    return elements | {ADDRESSES: [{"concat": [tap, mac, port.address]}]}
+    if port.address is not None:
+        elements[ADDRESSES] = [{"concat": [tap, mac, port.address]}]
+    if port.address6 is not None:
+        elements[ADDRESSES6] = [{"concat": [tap, mac, address]} for address in addresses6(port)]
+        elements[DISCOVERY] = [[tap, _jump(_discovery_chain(tap))]]
+    return elements
 
 
-def add_elements(cloud_tag: str, elements: Elements) -> bool:
-    """Adds them in one transaction; False when the tables aren't there or aren't what they were."""
-    return _run(_element_commands("add", cloud_tag, elements)) is None
+def addresses6(port: Port) -> tuple[str, ...]:
+    """All that a guest may use: the address of its own, and those it makes of its MAC address."""
+    if port.address6 is None:
+        return ()
+    mac = port.mac.lower()
+    prefix = str(IPv6Interface(f"{port.address6}/64").network)
+    return tuple(dict.fromkeys((link_local_of(mac), port.address6, address6_of(prefix, mac))))
 
 
-def remove_elements(cloud_tag: str, elements: Elements) -> bool:
-    """Removes them in one transaction, whether present or not; False when the tables aren't there."""
-    add, delete = (_element_commands(verb, cloud_tag, elements) for verb in ("add", "delete"))
-    return _run([*add, *delete]) is None
+def add_network(cloud_tag: str, spec: NetworkSpec) -> bool:
+    """Lets it be, in one transaction; False when the tables aren't there or aren't what they were."""
+    return _run(_element_commands("add", cloud_tag, network_elements(cloud_tag, spec))) is None
+
+
+def remove_network(cloud_tag: str, spec: NetworkSpec) -> bool:
+    """Forgets it in one transaction, whether present or not; False when the tables aren't there."""
+    return _run(_removal(cloud_tag, network_elements(cloud_tag, spec))) is None
+
+
+def add_port(cloud_tag: str, port: Port) -> bool:
+    """Lets it send, in one transaction; False when the tables aren't there or aren't what they were."""
+    chain, rules = _port_chain(cloud_tag, port)
+    flush = [{"flush": each["add"]} for each in chain]
+    elements = _element_commands("add", cloud_tag, port_elements(cloud_tag, port))
+    return _run([*chain, *flush, *rules, *elements]) is None
+
+
+def remove_port(cloud_tag: str, port: Port) -> bool:
+    """Forgets it in one transaction, whether present or not; False when the tables aren't there."""
+    chain, _ = _port_chain(cloud_tag, port)
+    ends = [{verb: each["add"]} for each in chain for verb in ("flush", "delete")]
+    return _run([*chain, *_removal(cloud_tag, port_elements(cloud_tag, port)), *ends]) is None
+
+
+def _removal(cloud_tag: str, elements: Elements) -> list[Json]:
+    return [command for verb in ("add", "delete") for command in _element_commands(verb, cloud_tag, elements)]
+
+
+def _discovery_chain(tap: str) -> str:
+    return f"discovery_{tap}"
+
+
+def _port_chain(cloud_tag: str, port: Port) -> tuple[list[Json], list[Json]]:
+    """The commands that add the chain of a port with IPv6, and its rules; none for another's."""
+    if port.address6 is None:
+        return [], []
+    chain = {"family": "bridge", "table": table_name(cloud_tag), "name": _discovery_chain(tap_name(cloud_tag, port.id))}
+    rules = _numbered(cloud_tag, "bridge", _discovery_rules(cloud_tag, port))
+    return [{"add": {"chain": chain}}], [{"add": {"rule": rule}} for rule in rules]
 
 
 def faults(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port]) -> list[str]:
     """How the kernel's tables differ from what they should be, a sentence each."""
+    networks, ports = list(networks), list(ports)
     wanted = _collect(cloud_tag, networks, ports)
     found: list[str] = []
     for family in ("bridge", "inet"):
@@ -88,11 +167,16 @@ def faults(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port
         if listing is None:
             found.append(f"The firewall table {family} {table_name(cloud_tag)} was missing.")
             continue
-        if _rules_by_chain(_named(listing, "rule")) != _rules_by_chain(_rules(cloud_tag, family)) or {
+        rules, chains = _rules(cloud_tag, family), _chains(family)
+        for port in ports if family == "bridge" else []:
+            chain, more = _port_chain(cloud_tag, port)
+            chains += [each["add"]["chain"] for each in chain]
+            rules += [each["add"]["rule"] for each in more]
+        if _rules_by_chain(_named(listing, "rule")) != _rules_by_chain(rules) or {
             _shape(chain) for chain in _named(listing, "chain")
-        } != {_shape(chain) for chain in _chains(family)}:
+        } != {_shape(chain) for chain in chains}:
             found.append(f"The rules of firewall table {family} {table_name(cloud_tag)} had been changed.")
-        actual = {entry["name"]: entry.get("elem", []) for entry in _named(listing, "set")}
+        actual = {entry["name"]: entry.get("elem", []) for kind in ("set", "map") for entry in _named(listing, kind)}
         for definition, elements in wanted.items():
             if definition.family == family:
                 found += _set_faults(definition, elements, actual.get(definition.name, []))
@@ -121,15 +205,21 @@ def _rules_by_chain(rules: list[Json]) -> dict[str, list[str | None]]:
 def replace_tables(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port]) -> None:
     """Makes both tables anew in one transaction: at no moment is a guest unfiltered or cut off."""
     name = table_name(cloud_tag)
+    networks, ports = list(networks), list(ports)
     commands: list[Json] = []
     for family in ("bridge", "inet"):
         table = {"table": {"family": family, "name": name}}
         commands += [{"add": table}, {"delete": table}, {"add": table}]
         commands += [
-            {"add": {"set": _set_definition(name, definition)}} for definition in _SETS if definition.family == family
+            {"add": {"map" if definition.to_chains else "set": _set_definition(name, definition)}}
+            for definition in _SETS
+            if definition.family == family
         ]
         commands += [{"add": {"chain": chain | {"table": name}}} for chain in _chains(family)]
         commands += [{"add": {"rule": rule}} for rule in _rules(cloud_tag, family)]
+    for port in ports:
+        chain, rules = _port_chain(cloud_tag, port)
+        commands += chain + rules
     commands += _element_commands("add", cloud_tag, _collect(cloud_tag, networks, ports))
     if (refusal := _run(commands)) is not None:
         raise NetworkDriverError(f"The kernel refused firewall table {name}: {refusal}")
@@ -157,6 +247,8 @@ def _collect(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Po
 def _set_definition(table: str, definition: _Set) -> Json:
     kind: Any = definition.type[0] if len(definition.type) == 1 else list(definition.type)
     described: Json = {"family": definition.family, "table": table, "name": definition.name, "type": kind}
+    if definition.to_chains:
+        described["map"] = "verdict"
     return described | ({"flags": ["interval"]} if definition.interval else {})
 
 
@@ -205,7 +297,10 @@ def _shape(chain: Json) -> tuple[object, ...]:
 
 def _rules(cloud_tag: str, family: str) -> list[Json]:
     """The fixed rules; each comment ends in a digest of the rule, by which `faults` knows it again."""
-    rules = _bridge_rules(cloud_tag) if family == "bridge" else _inet_rules()
+    return _numbered(cloud_tag, family, _bridge_rules(cloud_tag) if family == "bridge" else _inet_rules())
+
+
+def _numbered(cloud_tag: str, family: str, rules: list[_Rule]) -> list[Json]:
     return [
         {
             "family": family,
@@ -218,7 +313,6 @@ def _rules(cloud_tag: str, family: str) -> list[Json]:
     ]
 
 
-_Rule = tuple[str, str, list[Json]]
 _DROP: Json = {"drop": None}
 _ACCEPT: Json = {"accept": None}
 
@@ -227,6 +321,7 @@ def _bridge_rules(cloud_tag: str) -> list[_Rule]:
     in_name, sender = _meta("iifname"), _field("ether", "saddr")
     arp_mac, arp_address = _field("arp", "saddr ether"), _field("arp", "saddr ip")
     arp, ipv4 = _is(_field("ether", "type"), "arp"), _is(_field("ether", "type"), "ip")
+    ipv6 = _is(_field("ether", "type"), "ip6")
     from_server = _is(_field("udp", "sport"), 67)
     return [
         (
@@ -263,7 +358,49 @@ def _bridge_rules(cloud_tag: str) -> list[_Rule]:
             "IPv4 from its own address",
             [ipv4, _is(_concat(in_name, sender, _field("ip", "saddr")), f"@{ADDRESSES.name}"), _ACCEPT],
         ),
-        ("from_guest", "anything else, IPv6 too", [_DROP]),
+        ("from_guest", "router's advertisements and redirects", [_icmpv6("nd-router-advert", "nd-redirect"), _DROP]),
+        ("from_guest", "DHCPv6 server", [ipv6, _is(_field("udp", "sport"), 547), _DROP]),
+        (
+            "from_guest",
+            "fragments that could hide either (RFC 7113, RFC 6980)",
+            [_is(_field("ip6", "saddr"), LINK_LOCAL6), {"match": _EXISTING_FRAGMENT}, _DROP],
+        ),
+        (
+            "from_guest",
+            "neighbour discovery by port",
+            [
+                _icmpv6("nd-neighbor-solicit", "nd-neighbor-advert"),
+                {"vmap": {"key": in_name, "data": f"@{DISCOVERY.name}"}},
+            ],
+        ),
+        (
+            "from_guest",
+            "IPv6 from its own addresses",
+            [ipv6, _is(_concat(in_name, sender, _field("ip6", "saddr")), f"@{ADDRESSES6.name}"), _ACCEPT],
+        ),
+        ("from_guest", "anything else", [_DROP]),
+    ]
+
+
+_EXISTING_FRAGMENT: Json = {"op": "==", "left": {"exthdr": {"name": "frag"}}, "right": True}
+
+
+def _discovery_rules(cloud_tag: str, port: Port) -> list[_Rule]:
+    """What a port may say of itself: its addresses, its MAC address, one option (RFC 4861 §4.3, §4.4).
+
+    The target follows eight octets after the ICMPv6 header's start, the first option after the target.
+    """
+    chain = _discovery_chain(tap_name(cloud_tag, port.id))
+    targets = {"set": [f"0x{int(IPv6Address(address)):032x}" for address in addresses6(port)]}
+    target, option, option_mac = _raw(64, 128), _raw(192, 16), _raw(208, 48)
+    mac = f"0x{port.mac.lower().replace(':', '')}"
+    from_any = _is(_field("ip6", "saddr"), "::")
+    link_layer_address = {"set": [0x0101, 0x0201]}
+    return [
+        (chain, "more than one option", [_compare(">", _field("ip6", "length"), 32), _DROP]),
+        (chain, "another's MAC", [_is(option, link_layer_address), _is_not(option_mac, mac), _DROP]),
+        (chain, "another's address", [_icmpv6("nd-neighbor-advert"), _is_not(target, targets), _DROP]),
+        (chain, "search for duplicates", [from_any, _icmpv6("nd-neighbor-solicit"), _is(target, targets), _ACCEPT]),
     ]
 
 
@@ -292,15 +429,35 @@ def _inet_rules() -> list[_Rule]:
             "echo requests",
             [from_nat, _is(_field("icmp", "type"), "echo-request"), _served(), _ACCEPT],
         ),
+        (
+            "input",
+            "neighbour discovery",
+            [from_nat, _icmpv6("nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-solicit"), _ACCEPT],
+        ),
+        (
+            "input",
+            "DHCPv6 requests",
+            [from_nat, _is(_field("udp", "sport"), 546), _is(_field("udp", "dport"), 547), _served6(), _ACCEPT],
+        ),
+        (
+            "input",
+            "DNS queries over IPv6",
+            [from_nat, _is(_meta("l4proto"), dns), _is(_field("th", "dport"), 53), _served6(), _ACCEPT],
+        ),
+        ("input", "echo requests over IPv6", [from_nat, _icmpv6("echo-request"), _served6(), _ACCEPT]),
         ("input", "nothing else of the host", [from_nat, _DROP]),
         ("forward", "within a bridge", [_is(_concat(in_name, out_name), f"@{SAME_BRIDGE.name}"), _ACCEPT]),
         ("forward", "out of an isolated network", [from_isolated, _DROP]),
         ("forward", "into an isolated network", [_is(out_name, f"@{ISOLATED_BRIDGES.name}"), _DROP]),
-        ("forward", "IPv6", [from_nat, _is(_meta("nfproto"), "ipv6"), _DROP]),
         (
             "forward",
             "metadata of the host's provider",
             [_is(_field("ip", "daddr"), PROVIDER_METADATA), from_nat, _DROP],
+        ),
+        (
+            "forward",
+            "metadata of the host's provider over IPv6",
+            [_is(_field("ip6", "daddr"), PROVIDER_METADATA6), from_nat, _DROP],
         ),
         ("forward", "answers from outside", [to_nat, known, _ACCEPT]),
         ("forward", "anything else from outside", [to_nat, _DROP]),
@@ -309,6 +466,16 @@ def _inet_rules() -> list[_Rule]:
             "guests appear as the host",
             [
                 _is(_field("ip", "saddr"), f"@{NAT_SOURCES.name}"),
+                _is_not(out_name, f"@{NAT_BRIDGES.name}"),
+                _is_not(out_name, "lo"),
+                {"masquerade": None},
+            ],
+        ),
+        (
+            "postrouting",
+            "guests appear as the host over IPv6",
+            [
+                _is(_field("ip6", "saddr"), f"@{NAT_SOURCES6.name}"),
                 _is_not(out_name, f"@{NAT_BRIDGES.name}"),
                 _is_not(out_name, "lo"),
                 {"masquerade": None},
@@ -333,12 +500,25 @@ def _concat(*parts: Json) -> Json:
     return {"concat": list(parts)}
 
 
+def _raw(offset_bits: int, length_bits: int) -> Json:
+    """Of the transport header."""
+    return {"payload": {"base": "th", "offset": offset_bits, "len": length_bits}}
+
+
+def _icmpv6(*types: str) -> Json:
+    return _is(_field("icmpv6", "type"), types[0] if len(types) == 1 else {"set": list(types)})
+
+
 def _is(left: Json, right: object) -> Json:
-    return {"match": {"op": "==", "left": left, "right": right}}
+    return _compare("==", left, right)
 
 
 def _is_not(left: Json, right: object) -> Json:
-    return {"match": {"op": "!=", "left": left, "right": right}}
+    return _compare("!=", left, right)
+
+
+def _compare(operator: str, left: Json, right: object) -> Json:
+    return {"match": {"op": operator, "left": left, "right": right}}
 
 
 def _is_in(left: Json, right: list[str]) -> Json:
@@ -351,6 +531,10 @@ def _jump(chain: str) -> Json:
 
 def _served() -> Json:
     return _is(_concat(_meta("iifname"), _field("ip", "daddr")), f"@{SERVED.name}")
+
+
+def _served6() -> Json:
+    return _is(_concat(_meta("iifname"), _field("ip6", "daddr")), f"@{SERVED6.name}")
 
 
 def _list(family: str, cloud_tag: str) -> list[Json] | None:

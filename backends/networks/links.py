@@ -7,11 +7,12 @@ which links there should be is the driver's business, and taps are libvirt's exc
 from __future__ import annotations
 
 import errno
+import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ SYSCTL = Path("/proc/sys/net")
 INNER_LINK = "dhcp"
 TIME_LIMIT_S = 30
 _IFF_UP = 1
+_IFA_F_NODAD = 0x02
 _OPEN: Any = IPRoute
 
 
@@ -41,13 +43,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """What a bridge should be; `address` with its prefix length, None when the host isn't on it."""
+    """What a bridge should be; `addresses` of the host on it with their prefix lengths, IPv4 and IPv6."""
 
     name: str
     alias: str
     mac: str
-    address: str | None
+    addresses: tuple[str, ...]
     up: bool
+
+    @property
+    def has_ipv6(self) -> bool:
+        return any(":" in address for address in self.addresses)
 
 
 def link(name: str) -> Link | None:
@@ -87,7 +93,7 @@ def ensure_bridge(wanted: Bridge) -> list[str]:
         if found.mac != wanted.mac:
             netlink.link("set", index=found.index, address=wanted.mac)
         _keep_host_quiet(wanted)
-        wrong += _set_address(netlink, found, wanted.address)
+        wrong += _set_addresses(netlink, found, wanted.addresses)
         if found.up != wanted.up:
             wrong.append(f"Bridge {wanted.name} was {'up' if found.up else 'down'}.")
             netlink.link("set", index=found.index, state="up" if wanted.up else "down")
@@ -120,24 +126,31 @@ def absent(name: str) -> bool:
     return True
 
 
-def overlapping_links(subnet: IPv4Network) -> list[str]:
-    """The names of the links with an IPv4 subnet that overlaps this one."""
+def overlapping_links(subnet: IPv4Network | IPv6Network) -> list[str]:
+    """The names of the links with a subnet that overlaps this one."""
     with _netlink() as netlink:
         names = {found.index: found.name for found in map(_parse, netlink.get_links())}
+        family = socket.AF_INET if isinstance(subnet, IPv4Network) else socket.AF_INET6
         return [
             names.get(message["index"], "")
-            for message in netlink.get_addr(family=2)
-            if IPv4Interface(f"{message.get('address')}/{message['prefixlen']}").network.overlaps(subnet)
+            for message in netlink.get_addr(family=family)
+            if overlap(ip_interface(f"{message.get('address')}/{message['prefixlen']}").network, subnet)
         ]
 
 
-def ensure_namespace(name: str, outer: str, owner: str, address: str) -> list[str]:
-    """A namespace with one veth, `dhcp` inside with the address and `outer` outside, both up.
+def overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.overlaps(other)
+    return isinstance(other, IPv6Network) and one.overlaps(other)
 
-    The alias of the outer end is set last and says with which address the inner end has been set up.
+
+def ensure_namespace(name: str, outer: str, owner: str, addresses: Sequence[str]) -> list[str]:
+    """A namespace with one veth, `dhcp` inside with the addresses and `outer` outside, both up.
+
+    The alias of the outer end is set last and says with which addresses the inner end has been set up.
     """
     wrong: list[str] = []
-    alias = f"{owner} {address}"
+    alias = " ".join([owner, *addresses])
     path = NAMESPACES / name
     if not _is_namespace(path):
         path.unlink(missing_ok=True)
@@ -153,7 +166,7 @@ def ensure_namespace(name: str, outer: str, owner: str, address: str) -> list[st
             found = None
         if found is None:
             netlink.link("add", ifname=outer, kind="veth", peer={"ifname": INNER_LINK, "net_ns_fd": name})
-            _run(["ip", "-n", name, "-batch", "-"], _INNER_SETUP.format(link=INNER_LINK, address=address))
+            _run(["ip", "-n", name, "-batch", "-"], _inner_setup(addresses))
             found = _find(netlink, outer)
             if found is None:
                 raise NetworkDriverError(f"Link {outer} vanished while it was made.")
@@ -186,46 +199,76 @@ def ensure_forwarding() -> list[str]:
     return ["IPv4 forwarding was off."]
 
 
+def has_ipv6() -> bool:
+    return (SYSCTL / "ipv6").exists()
+
+
+def ensure_forwarding6() -> list[str]:
+    """Turns on IPv6 forwarding of the whole host, which goes on taking its own routes from its routers.
+
+    A host that forwards ignores routers unless accept_ra is 2, and forgets what it has learned of them.
+    """
+    if not has_ipv6():
+        raise NetworkDriverError("This host's kernel has no IPv6; expected a network with IPv4 addresses only.")
+    setting = SYSCTL / "ipv6/conf/all/forwarding"
+    if setting.read_text().strip() == "1":
+        return []
+    for listening in SYSCTL.glob("ipv6/conf/*/accept_ra"):
+        if listening.read_text().strip() == "1":
+            listening.write_text("2")
+    setting.write_text("1")
+    return ["IPv6 forwarding was off."]
+
+
 _LEARN_NO_STOLEN_MAC = ("no_linklocal_learn", "1")
 """Else bridges learn the sender of a frame to a reserved group before any rule sees it; pyroute2 lacks it."""
 
-_INNER_SETUP = """\
-link set lo up
-address add {address} dev {link}
-link set {link} up
-"""
+
+def _inner_setup(addresses: Sequence[str]) -> str:
+    added = [f"address add {address} dev {INNER_LINK}{' nodad' if ':' in address else ''}" for address in addresses]
+    return "\n".join(["link set lo up", *added, f"link set {INNER_LINK} up\n"])
 
 
 def _keep_host_quiet(bridge: Bridge) -> None:
-    """No IPv6 of the host's own, and no answers to ARP for addresses that it has elsewhere."""
+    """No IPv6 where the host has no address, no routes from guests, no answers to ARP for addresses elsewhere."""
+    of_ipv6 = SYSCTL / "ipv6/conf" / bridge.name
     settings = {
-        SYSCTL / "ipv6/conf" / bridge.name / "disable_ipv6": "1",
-        SYSCTL / "ipv4/conf" / bridge.name / "arp_ignore": "8" if bridge.address is None else "1",
+        of_ipv6 / "accept_ra": "0",
+        of_ipv6 / "accept_redirects": "0",
+        of_ipv6 / "accept_dad": "0",
+        of_ipv6 / "addr_gen_mode": "0",
+        of_ipv6 / "disable_ipv6": "0" if bridge.has_ipv6 else "1",
+        SYSCTL / "ipv4/conf" / bridge.name / "arp_ignore": "1" if bridge.addresses else "8",
     }
     for setting, value in settings.items():
         if setting.exists() and setting.read_text().strip() != value:
             setting.write_text(value)
 
 
-def _set_address(netlink: Any, bridge: Link, address: str | None) -> list[str]:
+def _set_addresses(netlink: Any, bridge: Link, addresses: Sequence[str]) -> list[str]:
     wrong: list[str] = []
     present = {
-        f"{message.get('address')}/{message['prefixlen']}" for message in netlink.get_addr(family=2, index=bridge.index)
+        ip_interface(f"{message.get('address')}/{message['prefixlen']}")
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for message in netlink.get_addr(family=family, index=bridge.index)
     }
-    for stray in sorted(present - {address}):
-        stray_address, _, length = stray.partition("/")
-        netlink.addr("del", index=bridge.index, address=stray_address, prefixlen=int(length))
+    wanted = {ip_interface(address) for address in addresses}
+    for stray in sorted(map(str, present - wanted)):
+        interface = ip_interface(stray)
+        if interface.version == 6 and interface.is_link_local:
+            continue
+        netlink.addr("del", index=bridge.index, address=str(interface.ip), prefixlen=interface.network.prefixlen)
         wrong.append(f"Bridge {bridge.name} had address {stray}.")
-    if address is not None and address not in present:
-        interface = IPv4Interface(address)
-        netlink.addr(
-            "add",
-            index=bridge.index,
-            address=str(interface.ip),
-            prefixlen=interface.network.prefixlen,
-            broadcast=str(interface.network.broadcast_address),
+    for interface in sorted(wanted - present, key=str):
+        more: dict[str, Any] = (
+            {"broadcast": str(interface.network.broadcast_address)}
+            if isinstance(interface, IPv4Interface)
+            else {"flags": _IFA_F_NODAD}
         )
-        wrong.append(f"Bridge {bridge.name} had no address {address}.")
+        netlink.addr(
+            "add", index=bridge.index, address=str(interface.ip), prefixlen=interface.network.prefixlen, **more
+        )
+        wrong.append(f"Bridge {bridge.name} had no address {interface}.")
     return wrong
 
 

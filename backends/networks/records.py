@@ -46,6 +46,8 @@ def read_network(folder: Path, network_id: UUID) -> NetworkSpec | None:
         gateway=values["gateway"],
         nat=values["nat"],
         up=values["up"],
+        cidr6=values.get("cidr6"),
+        masquerade6=values.get("masquerade6", True),
     )
 
 
@@ -73,6 +75,7 @@ def read_port(folder: Path, tap: str) -> Port | None:
         mac=values["mac"],
         address=values["address"],
         hostname=values["hostname"],
+        address6=values.get("address6"),
     )
 
 

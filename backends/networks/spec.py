@@ -13,7 +13,16 @@ from hashlib import blake2b
 from uuid import UUID
 
 from backends.errors import Invalid
-from backends.networks.addresses import check_host_address, parse_mac, parse_subnet, reserved_addresses
+from backends.networks.addresses import (
+    check_host_address,
+    check_host_address6,
+    dhcp_address6,
+    gateway6,
+    parse_mac,
+    parse_subnet,
+    parse_subnet6,
+    reserved_addresses,
+)
 
 CLOUD_TAG = re.compile(r"[a-z][a-z0-9]{5}")
 BRIDGE, TAP, DHCP_LINK = "b", "t", "d"
@@ -30,6 +39,14 @@ class NetworkSpec:
     nat: bool = False
     up: bool = True
     """False: no traffic and no DHCP, but all of it stays configured."""
+    cidr6: str | None = None
+    """An IPv6 /64. With `nat` its first address is the host's."""
+    masquerade6: bool = True
+    """With `nat`: whether guests appear outside under the host's IPv6 address (NAT66) or their own."""
+
+    @property
+    def has_addresses(self) -> bool:
+        return self.cidr is not None or self.cidr6 is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +58,7 @@ class Port:
     mac: str
     address: str | None = None
     hostname: str | None = None
+    address6: str | None = None
 
 
 def bridge_name(cloud_tag: str, network_id: UUID) -> str:
@@ -78,6 +96,8 @@ def check_cloud_tag(cloud_tag: str) -> None:
 
 def check_network(spec: NetworkSpec) -> None:
     """Raises `Invalid` for what can't be built."""
+    if spec.cidr6 is not None:
+        parse_subnet6(spec.cidr6)
     if spec.cidr is None:
         if spec.nat or spec.gateway is not None:
             raise Invalid(f"Network {spec.id} has no subnet, so it can have neither NAT nor a gateway.")
@@ -96,6 +116,7 @@ def check_port(spec: NetworkSpec, port: Port) -> None:
         raise Invalid(f"Interface {port.id} is on network {port.network_id}; expected {spec.id}.")
     if port.hostname is not None and (len(port.hostname) > 253 or not _HOSTNAME.fullmatch(port.hostname)):
         raise Invalid(f"The host name of interface {port.id} is {port.hostname!r}; expected a DNS name.")
+    _check_address6(spec, port)
     if spec.cidr is None:
         if port.address is not None:
             raise Invalid(f"Interface {port.id} has address {port.address}, but network {spec.id} has no subnet.")
@@ -104,6 +125,18 @@ def check_port(spec: NetworkSpec, port: Port) -> None:
         raise Invalid(f"Interface {port.id} has no address; expected one of {spec.cidr}.")
     address = check_host_address(port.address, parse_subnet(spec.cidr))
     if str(address) in reserved_addresses(spec.cidr, spec.gateway):
+        raise Invalid(f"Address {address} of interface {port.id} is the gateway's or the DHCP server's.")
+
+
+def _check_address6(spec: NetworkSpec, port: Port) -> None:
+    if spec.cidr6 is None:
+        if port.address6 is not None:
+            raise Invalid(f"Interface {port.id} has address {port.address6}, but network {spec.id} has no IPv6 subnet.")
+        return
+    if port.address6 is None:
+        raise Invalid(f"Interface {port.id} has no IPv6 address; expected one of {spec.cidr6}.")
+    address = check_host_address6(port.address6, parse_subnet6(spec.cidr6), port.mac)
+    if str(address) in (gateway6(spec.cidr6), dhcp_address6(spec.cidr6)):
         raise Invalid(f"Address {address} of interface {port.id} is the gateway's or the DHCP server's.")
 
 

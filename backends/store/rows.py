@@ -60,7 +60,7 @@ def _tags_from(value: list[Row] | None) -> tuple[Tag, ...]:
 
 INTERFACE_COLUMNS = (
     "{0}.id, {0}.machine_id, {0}.network_id, {0}.name, {0}.mac, host({0}.address), {0}.gateway,"
-    " {0}.allocation, {0}.state, {0}.state_message, {0}.title, "
+    " {0}.allocation, {0}.state, {0}.state_message, {0}.title, host({0}.address6), "
 )
 ATTACHMENT_COLUMNS = (
     "{0}.id, {0}.machine_id, {0}.disk_id, {0}.device, {0}.mount_point, {0}.state, {0}.state_message, {0}.title, "
@@ -70,7 +70,7 @@ ATTACHMENT_COLUMNS = (
 def interface_from_row(row: Row) -> Interface:
     return Interface(
         _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), row[3], row[4], row[5], row[6],
-        Allocation(row[7]), LinkState(row[8]), row[9], row[10], _tags_from(row[11]),
+        Allocation(row[7]), LinkState(row[8]), row[9], row[10], _tags_from(row[12]), row[11],
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def machine_from_row(row: Row) -> Machine:
 def network_from_row(row: Row) -> Network:
     return Network(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], Allocation(row[8]), row[9],
-        LinkState(row[10]), LinkState(row[11]), row[12], row[13], _tags_from(row[14]),
+        LinkState(row[10]), LinkState(row[11]), row[12], row[13], _tags_from(row[14]), row[15],
     )  # fmt: skip
 
 
@@ -144,8 +144,8 @@ MACHINES = Table(
 NETWORKS = Table(
     "network",
     "SELECT r.id, r.project_id, r.title, r.summary, r.label, r.vlan, r.cidr, r.gateway, r.allocation, r.shared,"
-    " r.wanted, r.state, r.state_message, r.created_at, " + _tags("r.id") + " FROM network r",
-    _columns("summary", "label", "vlan", "cidr", "gateway", "allocation"),
+    " r.wanted, r.state, r.state_message, r.created_at, " + _tags("r.id") + ", r.cidr6 FROM network r",
+    _columns("summary", "label", "vlan", "cidr", "gateway", "allocation", "cidr6"),
     network_from_row,
 )
 DISKS = Table(
@@ -160,7 +160,8 @@ DISKS = Table(
 INTERFACES = Table(
     "interface",
     "SELECT " + INTERFACE_COLUMNS.format("r") + _tags("r.id") + " FROM interface r",
-    _columns("machine_id", "network_id", "name", "mac", "gateway", "allocation") | {"address": "host(r.address)"},
+    _columns("machine_id", "network_id", "name", "mac", "gateway", "allocation")
+    | {"address": "host(r.address)", "address6": "host(r.address6)"},
     interface_from_row,
 )
 ATTACHMENTS = Table(

@@ -1,22 +1,13 @@
-"""The network driver on a real kernel with real dnsmasq: guests are namespaces with a veth in place of a tap.
-
-The driver's "host" is a network namespace that each test enters: the machine's own networks stay untouched.
-"""
+"""The network driver on a real kernel with real dnsmasq: guests are namespaces with a veth in place of a tap."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import shutil
 import socket
-import struct
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from uuid import UUID, uuid4
@@ -27,213 +18,23 @@ from backends.networks import dhcp, records
 from backends.networks.driver import Networks
 from backends.networks.errors import NameClashError, NetworkDriverError
 from backends.networks.spec import NetworkSpec, Port, dhcp_link_name
+from tests.system.namespaces import (
+    OUTSIDE_ADDRESS,
+    TAG,
+    Guest,
+    MakeGuest,
+    arp,
+    assert_nothing_left,
+    frame,
+    isolated_network,
+    passes,
+    port_on,
+    run,
+    shared_network,
+    udp,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
-
-TAG = "zt12ab"
-CLONE_NEWNET = 0x40000000
-ETH_P_ALL = 0x0003
-OUTSIDE_ADDRESS = "192.0.2.2"
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def run(*command: str, check: bool = True) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
-    return done.stdout
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Only this thread, and what is opened or started meanwhile, is in the namespace."""
-    with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", namespace).open() as there:
-        assert libc.setns(there.fileno(), CLONE_NEWNET) == 0
-        try:
-            yield
-        finally:
-            assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
-
-
-@pytest.fixture
-def host() -> Iterator[str]:
-    name = f"{TAG}host"
-    run("ip", "netns", "add", name)
-    try:
-        with inside(name):
-            run("ip", "link", "set", "lo", "up")
-            yield name
-    finally:
-        run("ip", "netns", "delete", name)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="altostratus-networks-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def networks(host: str, folder: Path) -> Iterator[Networks]:
-    driver = Networks(TAG, folder)
-    yield driver
-    driver.restore([], [])
-    assert_nothing_left(folder)
-
-
-def assert_nothing_left(folder: Path) -> None:
-    assert TAG not in run("nft", "list", "tables")
-    assert f"{TAG}b" not in run("ip", "-o", "link")
-    assert f"{TAG}d" not in run("ip", "-o", "link")
-    assert f"{TAG}-" not in run("ip", "netns")
-    assert not list(dhcp.all_running(folder / "networks"))
-    assert not list(records.network_ids(folder))
-    assert not list(records.ports(folder))
-
-
-@dataclass
-class Guest:
-    namespace: str
-    port: Port
-
-    def command(self, *command: str, check: bool = True) -> str:
-        return run("ip", "netns", "exec", self.namespace, *command, check=check)
-
-    def pings(self, address: str) -> bool:
-        done = subprocess.run(
-            ["ip", "netns", "exec", self.namespace, "ping", "-c1", "-W1", address],
-            capture_output=True,
-            timeout=20,
-            check=False,
-        )
-        return done.returncode == 0
-
-    def asks_dhcp(self) -> dict[str, str]:
-        """What the lease says, after it has been taken into use; empty when there is none."""
-        script = Path(__file__).with_name("udhcpc_script.sh")
-        output = self.command(
-            "busybox",
-            "udhcpc",
-            "-i",
-            "eth0",
-            "-f",
-            "-n",
-            "-q",
-            "-t",
-            "3",
-            "-T",
-            "1",
-            "-s",
-            str(script),
-            check=False,
-        )
-        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-
-    def packet_socket(self) -> socket.socket:
-        with inside(self.namespace):
-            opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-            opened.bind(("eth0", 0))
-        opened.settimeout(10)
-        return opened
-
-
-MakeGuest = Callable[[NetworkSpec, Port], Guest]
-
-
-@pytest.fixture
-def make_guest(networks: Networks) -> Iterator[MakeGuest]:
-    """Ensures the port, then makes what libvirt and a machine would: the tap and an interface."""
-    made: list[Guest] = []
-
-    def make(spec: NetworkSpec, port: Port) -> Guest:
-        networks.ensure_port(spec, port)
-        guest = Guest(f"{TAG}guest{len(made)}", port)
-        tap = networks.tap_name(port.id)
-        run("ip", "netns", "add", guest.namespace)
-        made.append(guest)
-        run("ip", "link", "add", tap, "type", "veth", "peer", "name", "eth0", "netns", guest.namespace)
-        run("ip", "link", "set", tap, "master", networks.bridge_name(spec.id), "up")
-        guest.command("ip", "link", "set", "eth0", "address", port.mac, "up")
-        if port.address is not None and spec.cidr is not None:
-            length = spec.cidr.partition("/")[2]
-            guest.command("ip", "address", "add", f"{port.address}/{length}", "dev", "eth0")
-            if spec.gateway is not None:
-                guest.command("ip", "route", "add", "default", "via", spec.gateway)
-        return guest
-
-    yield make
-    for guest in made:
-        run("ip", "link", "delete", networks.tap_name(guest.port.id), check=False)
-        run("ip", "netns", "delete", guest.namespace)
-
-
-@pytest.fixture
-def outside(host: str) -> Iterator[str]:
-    name = f"{TAG}outside"
-    run("ip", "netns", "add", name)
-    run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "eth0", "netns", name)
-    run("ip", "address", "add", "192.0.2.1/24", "dev", "uplink")
-    run("ip", "link", "set", "uplink", "up")
-    run("ip", "-n", name, "address", "add", f"{OUTSIDE_ADDRESS}/24", "dev", "eth0")
-    run("ip", "-n", name, "link", "set", "eth0", "up")
-    yield name
-    run("ip", "netns", "delete", name)
-
-
-def shared_network() -> NetworkSpec:
-    return NetworkSpec(uuid4(), "10.9.0.0/24", "10.9.0.1", nat=True)
-
-
-def isolated_network() -> NetworkSpec:
-    return NetworkSpec(uuid4(), "10.9.0.0/24")
-
-
-def port_on(spec: NetworkSpec, number: int, hostname: str | None = None) -> Port:
-    address = f"10.9.0.{number}" if spec.cidr else None
-    return Port(uuid4(), spec.id, f"52:54:00:00:00:{number:02x}", address, hostname)
-
-
-# Frames, by hand
-
-
-def octets(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
-
-
-def frame(source: str, kind: int, payload: bytes, destination: str = "ff:ff:ff:ff:ff:ff") -> bytes:
-    return octets(destination) + octets(source) + struct.pack("!H", kind) + payload.ljust(46, b"\0")
-
-
-def arp(sender_mac: str, sender: str, target: str) -> bytes:
-    fixed = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    return fixed + octets(sender_mac) + IPv4Address(sender).packed + bytes(6) + IPv4Address(target).packed
-
-
-def udp(source: str, destination: str, source_port: int, destination_port: int) -> bytes:
-    body = b"marked"
-    datagram = struct.pack("!HHHH", source_port, destination_port, 8 + len(body), 0) + body
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 7, 0, 64, 17, 0)
-    header += IPv4Address(source).packed + IPv4Address(destination).packed
-    total = sum(struct.unpack("!10H", header))
-    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    return header[:10] + struct.pack("!H", checksum) + header[12:] + datagram
-
-
-def passes(sender: Guest, receiver: Guest, sent: bytes) -> bool:
-    """Whether the frame arrives before one that is sent after it and is allowed to."""
-    mac = sender.port.mac
-    last = frame(mac, 0x0806, arp(mac, sender.port.address or "10.7.7.7", "10.9.0.77"))
-    with sender.packet_socket() as out, receiver.packet_socket() as into:
-        out.send(sent)
-        out.send(last)
-        seen = False
-        while True:
-            got = into.recv(2000)
-            seen = seen or got.rstrip(b"\0") == sent.rstrip(b"\0")
-            if got.rstrip(b"\0") == last.rstrip(b"\0"):
-                return seen
-
 
 # Addresses and names from the network
 
@@ -452,7 +253,7 @@ def test_tap_passes_nothing_once_its_port_is_absent(networks: Networks, pair: tu
 
 
 def test_restore_brings_back_flushed_rules_deleted_bridge_and_dead_dhcp_server(
-    networks: Networks, make_guest: MakeGuest, outside: str, folder: Path
+    networks: Networks, make_guest: MakeGuest, outside: str, networks_folder: Path
 ) -> None:
     shared, isolated = shared_network(), isolated_network()
     specs = [shared, isolated]
@@ -465,7 +266,7 @@ def test_restore_brings_back_flushed_rules_deleted_bridge_and_dead_dhcp_server(
     run("nft", "flush", "ruleset")
     run("ip", "link", "delete", networks.bridge_name(shared.id))
     run("ip", "link", "delete", dhcp_link_name(TAG, isolated.id))
-    for process in list(dhcp.all_running(folder / "networks")):
+    for process in list(dhcp.all_running(networks_folder / "networks")):
         dhcp.terminate(process)
     restored = networks.restore(specs, ports)
     assert restored.failed == {}
@@ -500,20 +301,20 @@ def test_restore_repairs_a_single_rule_or_entry(networks: Networks) -> None:
         assert networks.restore([spec], [port]).repaired == (), damage
 
 
-def test_dead_dhcp_server_is_started_again(networks: Networks, folder: Path) -> None:
+def test_dead_dhcp_server_is_started_again(networks: Networks, networks_folder: Path) -> None:
     spec = shared_network()
     networks.ensure_network(spec)
-    (process,) = dhcp.running(records.network_folder(folder, spec.id))
+    (process,) = dhcp.running(records.network_folder(networks_folder, spec.id))
     dhcp.terminate(process)
     networks.ensure_network(spec)
-    (again,) = dhcp.running(records.network_folder(folder, spec.id))
+    (again,) = dhcp.running(records.network_folder(networks_folder, spec.id))
     assert again.id != process.id
 
 
-def test_dhcp_server_is_found_again_without_its_pid_file(networks: Networks, folder: Path) -> None:
+def test_dhcp_server_is_found_again_without_its_pid_file(networks: Networks, networks_folder: Path) -> None:
     spec = shared_network()
     networks.ensure_network(spec)
-    network_folder = records.network_folder(folder, spec.id)
+    network_folder = records.network_folder(networks_folder, spec.id)
     before = dhcp.running(network_folder)
     (network_folder / "dnsmasq.pid").write_text("1\n")
     assert dhcp.running(network_folder) == before
@@ -539,10 +340,10 @@ def test_one_bad_network_does_not_keep_the_others_down(networks: Networks, make_
 
 
 def test_flushed_rules_come_back_with_the_next_port(
-    networks: Networks, pair: tuple[Guest, Guest], folder: Path
+    networks: Networks, pair: tuple[Guest, Guest], networks_folder: Path
 ) -> None:
     run("nft", "flush", "ruleset")
-    (spec,) = records.networks(folder)
+    (spec,) = records.networks(networks_folder)
     networks.ensure_port(spec, port_on(spec, 7))
     assert pair[0].pings("10.9.0.6")
     assert not passes(*pair, frame("52:54:00:00:00:99", 0x88B5, b"stolen"))
@@ -551,10 +352,10 @@ def test_flushed_rules_come_back_with_the_next_port(
 # Others on the same host
 
 
-def test_foreign_tables_links_and_clouds_are_left_alone(networks: Networks, folder: Path) -> None:
+def test_foreign_tables_links_and_clouds_are_left_alone(networks: Networks, networks_folder: Path) -> None:
     run("nft", "add", "table", "inet", "foreign")
     run("ip", "link", "add", f"{TAG}bforeign", "type", "bridge")
-    neighbours_folder = folder / "neighbour"
+    neighbours_folder = networks_folder / "neighbour"
     neighbour = Networks("zu12ab", neighbours_folder)
     theirs = replace(shared_network(), cidr="10.8.0.0/24", gateway="10.8.0.1")
     neighbour.ensure_network(theirs)
@@ -571,10 +372,12 @@ def test_foreign_tables_links_and_clouds_are_left_alone(networks: Networks, fold
         run("ip", "link", "delete", f"{TAG}bforeign")
 
 
-def test_guest_does_not_reach_another_clouds_guests(networks: Networks, make_guest: MakeGuest, folder: Path) -> None:
+def test_guest_does_not_reach_another_clouds_guests(
+    networks: Networks, make_guest: MakeGuest, networks_folder: Path
+) -> None:
     ours = shared_network()
     theirs = replace(shared_network(), cidr="10.8.0.0/24", gateway="10.8.0.1")
-    neighbour = Networks("zu12ab", folder / "neighbour")
+    neighbour = Networks("zu12ab", networks_folder / "neighbour")
     networks.ensure_network(ours)
     neighbour.ensure_network(theirs)
     try:
@@ -618,11 +421,11 @@ def test_link_name_that_somebody_else_has_is_refused(networks: Networks) -> None
         run("ip", "link", "delete", networks.bridge_name(spec.id))
 
 
-def test_folder_that_the_dhcp_server_can_not_enter_is_refused(networks: Networks, folder: Path) -> None:
-    folder.chmod(0o700)
+def test_folder_that_the_dhcp_server_can_not_enter_is_refused(networks: Networks, networks_folder: Path) -> None:
+    networks_folder.chmod(0o700)
     with pytest.raises(NetworkDriverError, match=r"o\+x"):
         networks.ensure_network(shared_network())
-    folder.chmod(0o755)
+    networks_folder.chmod(0o755)
 
 
 # Crashes
@@ -649,12 +452,12 @@ def dies_at_call(number: int, step: Callable[[], None]) -> bool:
 
 @pytest.mark.parametrize("make_spec", [isolated_network, shared_network])
 def test_whatever_a_crash_leaves_is_finished_and_undone(
-    networks: Networks, folder: Path, make_spec: Callable[[], NetworkSpec]
+    networks: Networks, networks_folder: Path, make_spec: Callable[[], NetworkSpec]
 ) -> None:
     number, died = 1, True
     while died:
-        spec = make_spec()
-        port = port_on(spec, 5)
+        spec = replace(make_spec(), cidr6="fd00:9::/64")
+        port = replace(port_on(spec, 5), address6="fd00:9::5")
 
         def build(spec: NetworkSpec = spec, port: Port = port) -> None:
             networks.ensure_network(spec)
@@ -669,14 +472,14 @@ def test_whatever_a_crash_leaves_is_finished_and_undone(
         assert networks.restore([spec], [port]).repaired == ()
         died = dies_at_call(number, remove) or died
         remove()
-        assert_nothing_left(folder)
-        number += 13
+        assert_nothing_left(networks_folder)
+        number += 23
 
 
-def test_interface_ids_with_the_same_tap_are_refused(networks: Networks, folder: Path) -> None:
+def test_interface_ids_with_the_same_tap_are_refused(networks: Networks, networks_folder: Path) -> None:
     spec = isolated_network()
     port = port_on(spec, 5)
-    records.write_port(folder, networks.tap_name(port.id), replace(port, id=UUID(int=1)))
+    records.write_port(networks_folder, networks.tap_name(port.id), replace(port, id=UUID(int=1)))
     with pytest.raises(NameClashError, match="both come out as tap"):
         networks.ensure_port(spec, port)
-    records.remove_port(folder, networks.tap_name(port.id))
+    records.remove_port(networks_folder, networks.tap_name(port.id))

@@ -6,7 +6,8 @@ SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share
     m.boots_wanted, m.boots_done, m.asked_to_stop_at, m.host, m.admitted, m.generation, m.observed_generation,
     m.state, m.deleting, m.max_cores, m.power_pressed_at,
     (SELECT json_agg(json_build_array(i.id, i.network_id, i.mac, host(i.address), i.state, i.deleting,
-        n.cidr, n.gateway, n.shared, n.wanted = 'active', host(i.plugged_address)) ORDER BY i.sequence)
+        n.cidr, n.gateway, n.shared, n.wanted = 'active', host(i.plugged_address),
+        n.cidr6, n.masquerade6, host(i.address6), host(i.plugged_address6)) ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
     (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting,
         d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served)
@@ -22,7 +23,8 @@ WITH present AS (
     SELECT id FROM machine WHERE id = %(id)s AND generation = %(generation)s
 ), links AS (
     UPDATE interface SET state = %(link_state)s, state_message = '',
-        plugged_address = CASE WHEN %(link_state)s = 'active' THEN address END
+        plugged_address = CASE WHEN %(link_state)s = 'active' THEN address END,
+        plugged_address6 = CASE WHEN %(link_state)s = 'active' THEN address6 END
     WHERE machine_id IN (SELECT id FROM present) AND NOT deleting AND state <> %(link_state)s
       AND id <> ALL(%(held)s::uuid[])
 ), disks AS (
@@ -97,7 +99,7 @@ UPDATE machine SET state_message = %(message)s WHERE id = %(id)s
 SELECT id FROM image WHERE source_machine_id = %(id)s AND state = 'pending' AND NOT deleting
 
 -- name: network
-SELECT id, cidr, gateway, shared, wanted = 'active', generation, deleting,
+SELECT id, cidr, gateway, cidr6, masquerade6, shared, wanted = 'active', generation, deleting,
     EXISTS (SELECT 1 FROM interface i WHERE i.network_id = network.id)
 FROM network WHERE id = %(id)s
 
@@ -146,12 +148,12 @@ SELECT id, wanted, state, generation = observed_generation, deleting, admitted, 
 FROM machine WHERE host = %(host)s
 
 -- name: sweep_networks
-SELECT id, cidr, gateway, shared, wanted = 'active', state, generation = observed_generation, deleting
+SELECT id, cidr, gateway, cidr6, masquerade6, shared, wanted = 'active', state, generation = observed_generation, deleting
 FROM network WHERE host = %(host)s OR shared
 
 -- name: sweep_ports
 -- What is being deleted may be gone from the host already, and must not be made anew.
-SELECT i.id, i.network_id, i.mac, host(i.address), m.hostname
+SELECT i.id, i.network_id, i.mac, host(i.address), m.hostname, host(i.address6)
 FROM interface i JOIN machine m ON m.id = i.machine_id
 WHERE m.host = %(host)s AND NOT m.deleting AND NOT i.deleting
 
@@ -175,10 +177,14 @@ UPDATE host SET heartbeat_at = now() WHERE name = %(name)s
 DELETE FROM procrastinate_jobs WHERE queue_name = %(host)s AND status = 'doing'
 
 -- name: ensure_shared_network
-INSERT INTO network (id, title, summary, cidr, gateway, allocation, shared)
+-- Ranges of addresses stay what they are once interfaces have some of them.
+INSERT INTO network (id, title, summary, cidr, gateway, cidr6, masquerade6, allocation, shared)
 VALUES (gen_random_uuid(), 'shared', 'Every compute may join; out to the world through NAT',
-    %(cidr)s, %(gateway)s, 'dynamic', true)
-ON CONFLICT DO NOTHING
+    %(cidr)s, %(gateway)s, %(cidr6)s, %(masquerade6)s, 'dynamic', true)
+ON CONFLICT (shared) WHERE shared DO UPDATE
+SET masquerade6 = excluded.masquerade6,
+    cidr6 = CASE WHEN EXISTS (SELECT FROM interface i WHERE i.network_id = network.id) THEN network.cidr6
+        ELSE excluded.cidr6 END
 
 -- name: unmeasured
 DELETE FROM measurement USING machine m

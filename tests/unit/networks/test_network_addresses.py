@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from backends.errors import Invalid, NoCapacity
 from backends.networks.addresses import (
+    address6_of,
     check_host_address,
+    check_host_address6,
     default_gateway,
     dhcp_address,
     free_address,
     mac_of,
     parse_mac,
     parse_subnet,
+    parse_subnet6,
     reserved_addresses,
 )
 
@@ -108,3 +111,17 @@ def test_derived_mac_is_unicast_locally_administered_and_stable(identity: UUID) 
 def test_mac_that_no_machine_can_have_is_refused(mac: str) -> None:
     with pytest.raises(Invalid):
         parse_mac(mac)
+
+
+@given(st.uuids())
+def test_address_made_of_a_mac_is_its_owners_and_nobody_elses(identity: UUID) -> None:
+    mac, subnet = mac_of(identity), parse_subnet6("fd00:1::/64")
+    address = address6_of("fd00:1::/64", mac)
+
+    assert str(check_host_address6(address, subnet, mac)) == address
+    with pytest.raises(Invalid, match="another MAC address"):
+        check_host_address6(address, subnet, "02:00:00:00:00:01")
+
+
+def test_rfc_4291s_own_example_of_an_address_made_of_a_mac() -> None:
+    assert address6_of("2001:db8::/64", "34:56:78:9a:bc:de") == "2001:db8::3656:78ff:fe9a:bcde"

@@ -1,0 +1,93 @@
+"""Networks and interfaces through HTTP and the real door: their addresses, IPv4 and IPv6."""
+
+from __future__ import annotations
+
+import pytest
+from occi_client import COMPUTE, INTERFACE, IP_NETWORK, NETWORK, Client
+
+from backends.cloud import Cloud
+
+IPV6_NETWORK = 'ipv6network; scheme="http://altostratus.local/occi/infrastructure/network#"; class="mixin"'
+ADDRESS, ADDRESS6 = "occi.network.address", "local.altostratus.network.address6"
+BOTH = f'{ADDRESS}="10.1.0.0/24", {ADDRESS6}="fd00:1::/64"'
+
+
+@pytest.fixture
+def client(cloud: Cloud, image: str) -> Client:
+    return Client(cloud)
+
+
+def dual_stack(client: Client) -> str:
+    return client.make("/network/", NETWORK, IP_NETWORK, IPV6_NETWORK, attributes=BOTH)
+
+
+def plugged(client: Client, network: str, attributes: str = "") -> str:
+    compute = client.make("/compute/", COMPUTE)
+    ends = f'occi.core.source="{compute}", occi.core.target="{network}"'
+    return client.make("/networkinterface/", INTERFACE, attributes=f"{ends}, {attributes}" if attributes else ends)
+
+
+def test_a_network_with_two_ranges_shows_both(client: Client) -> None:
+    network = dual_stack(client)
+
+    shown = client.text(network)
+    assert f'{ADDRESS}="10.1.0.0/24"' in shown
+    assert f'{ADDRESS6}="fd00:1::/64"' in shown
+    assert "Category: ipnetwork;" in shown
+    assert "Category: ipv6network;" in shown
+    sent_back = client.send("PUT", network, body=shown, content_type="text/plain")
+    assert sent_back.status_code == 200, sent_back.text
+    assert client.text(network) == shown
+
+
+def test_a_network_with_ipv6_alone_has_it_where_the_standard_says(client: Client) -> None:
+    network = client.make("/network/", NETWORK, IP_NETWORK, attributes=f'{ADDRESS}="fd00:1::/64"')
+
+    assert f'{ADDRESS}="fd00:1::/64"' in client.text(network)
+    interface = plugged(client, network)
+    assert 'occi.networkinterface.address="fd00:1::' in client.text(interface)
+    found = client.send("GET", "/network/", NETWORK, attributes=f'{ADDRESS}="fd00:1::/64"', accept="text/uri-list")
+    assert found.text.strip().endswith(network)
+
+
+@pytest.mark.parametrize("cidr", ["fd00:1::/48", "fe80::/64", "ff02::/64", "::/64", "fec0::/64"])
+def test_a_range_that_no_network_can_have_is_refused(client: Client, cidr: str) -> None:
+    refused = client.send("POST", "/network/", NETWORK, IP_NETWORK, attributes=f'{ADDRESS}="{cidr}"')
+
+    assert refused.status_code == 400
+    assert cidr in refused.text
+
+
+def test_an_interface_gets_the_address_that_its_guest_makes_itself(client: Client) -> None:
+    interface = plugged(client, dual_stack(client), 'occi.networkinterface.mac="52:54:00:00:00:05"')
+
+    shown = client.text(interface)
+    assert 'occi.networkinterface.address="10.1.0.1"' in shown
+    assert 'local.altostratus.networkinterface.address6="fd00:1::5054:ff:fe00:5"' in shown
+    changed = client.send("POST", interface, INTERFACE, attributes='occi.networkinterface.mac="52:54:00:00:00:06"')
+    assert changed.status_code == 200, changed.text
+    assert 'local.altostratus.networkinterface.address6="fd00:1::5054:ff:fe00:6"' in client.text(interface)
+
+
+def test_a_chosen_address_is_honoured_or_refused_with_the_reason(client: Client) -> None:
+    network = dual_stack(client)
+    chosen = "local.altostratus.networkinterface.address6"
+    interface = plugged(client, network, f'{chosen}="fd00:1::beef"')
+    assert f'{chosen}="fd00:1::beef"' in client.text(interface)
+    assert 'occi.networkinterface.allocation="static"' in client.text(interface)
+
+    compute = client.make("/compute/", COMPUTE)
+    ends = f'occi.core.source="{compute}", occi.core.target="{network}"'
+    for address, status, reason in (
+        ("fd00:1::beef", 409, "taken"),
+        ("fd00:1::1", 409, "gateway"),
+        ("fd00:2::beef", 400, "isn't a host's"),
+        ("fd00:1::5054:ff:fe00:5", 400, "another MAC address"),
+        ("10.1.0.9", 400, "expected an IPv6 address"),
+    ):
+        refused = client.send("POST", "/networkinterface/", INTERFACE, attributes=f'{ends}, {chosen}="{address}"')
+        assert refused.status_code == status, refused.text
+        assert reason in refused.text
+    changed = client.send("POST", interface, INTERFACE, attributes=f'{chosen}="fd00:1::cafe"')
+    assert changed.status_code == 200, changed.text
+    assert f'{chosen}="fd00:1::cafe"' in client.text(interface)
