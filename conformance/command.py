@@ -1,4 +1,4 @@
-"""The command: `python -m conformance occi URL` or `… cdmi URL` runs a suite, `… list SUITE` lists its checks.
+"""The command: `python -m conformance occi URL`, `… cdmi URL` or `… interop URL` runs a suite, `… list SUITE` lists it.
 
 Exit status: 0 when every must passes, 1 when one fails, 2 when the run could not be done.
 """
@@ -18,16 +18,19 @@ import click
 from rich.console import Console
 
 from conformance import cdmi as cdmi_suite
+from conformance import interop as interop_suite
 from conformance import occi as occi_suite
 from conformance.cdmi.dialect import DIALECTS, Dialect
 from conformance.cdmi.server import Server as CdmiServer
+from conformance.interop.server import Server as InteropServer
 from conformance.occi.server import Server as OcciServer
 from conformance.report import list_checks, print_report, write_json, write_junit
-from conformance.suite import CannotRun, Check, Level, Report, Result, Run, Suite, joined
+from conformance.suite import CannotRun, Level, Report, Result, Run, Suite, joined
 from conformance.wire import Wire
 
 CANNOT_RUN = 2
 PASSWORD_VARIABLE = "CONFORMANCE_PASSWORD"  # noqa: S105
+SUITES: dict[str, Suite[Any]] = {each.name: each for each in (occi_suite.suite, cdmi_suite.suite, interop_suite.suite)}
 
 
 @click.group()
@@ -138,6 +141,27 @@ def cdmi(wishes: Wishes, version: str, container: str, holds: bool) -> None:
     )
 
 
+@main.command()
+@suite_options
+@click.option("--cdmi", "cdmi_url", metavar="URL", default="", help="Where CDMI is; else at URL or cdmi/ below it.")
+@click.option(
+    "--version", type=click.Choice([*DIALECTS, "both"]), default="both", show_default=True, help="As for cdmi."
+)
+@click.option("--container", metavar="PATH", default="", help="Where disks are made; else the first that takes them.")
+def interop(wishes: Wishes, cdmi_url: str, version: str, container: str) -> None:
+    """Check where OCCI and CDMI meet: disks of CDMI in computes of OCCI; what is made is removed again."""
+    dialects = tuple(DIALECTS.values()) if version == "both" else (DIALECTS[version],)
+    occi, cdmi = wishes.wire, wishes.wire
+    if cdmi_url:
+        cdmi = Wire(cdmi_url, occi.credentials, occi.timeout_seconds, verify=occi.verify)
+    conclude(
+        wishes,
+        lambda console: run_interop(
+            occi, cdmi, wishes.limit_seconds, wishes.level, wishes.pattern, dialects, container, console
+        ),
+    )
+
+
 def conclude(wishes: Wishes, run: Callable[[Console], Report]) -> None:
     """Run, report in every form that was wished, and exit with the status that says what came of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stopped run cleans up too
@@ -192,20 +216,53 @@ def run_cdmi(
 ) -> Report:
     """Run the CDMI suite in each of these versions that the server speaks, one after the other."""
     must_select(cdmi_suite.suite, level, pattern)
+
+    def begin(dialect: Dialect) -> Run[CdmiServer]:
+        server = CdmiServer(wire, dialect, limit_seconds, container, holds)
+        server.discover()
+        return Run(cdmi_suite.suite, server, server.root, level, pattern)
+
+    return run_dialects(dialects, begin, wire.base_url, console)
+
+
+def run_interop(
+    occi: Wire,
+    cdmi: Wire,
+    limit_seconds: float,
+    level: Level,
+    pattern: str,
+    dialects: Sequence[Dialect],
+    container: str = "",
+    console: Console | None = None,
+) -> Report:
+    """As `run_cdmi`, for the suite of what OCCI and CDMI have in common."""
+    must_select(interop_suite.suite, level, pattern)
+
+    def begin(dialect: Dialect) -> Run[InteropServer]:
+        server = InteropServer(occi, cdmi, dialect, limit_seconds, container)
+        server.discover()
+        return Run(interop_suite.suite, server, server.cdmi.root, level, pattern)
+
+    return run_dialects(dialects, begin, occi.base_url, console)
+
+
+def run_dialects(
+    dialects: Sequence[Dialect], begin: Callable[[Dialect], Run[Any]], url: str, console: Console | None
+) -> Report:
+    """In each of these versions that the server speaks, one after the other."""
     reports, reasons = [], []
     for dialect in dialects:
-        server = CdmiServer(wire, dialect, limit_seconds, container, holds)
         try:
-            server.discover()
+            run = begin(dialect)
         except CannotRun as reason:
             reasons.append(str(reason))
             continue
-        reports.append(run_through(Run(cdmi_suite.suite, server, server.root, level, pattern), console))
+        reports.append(run_through(run, console))
         if reports[-1].interrupted:
             break
     if not reports:
         raise CannotRun("; ".join(reasons))
-    return joined(reports, wire.base_url)
+    return joined(reports, url)
 
 
 def must_select(suite: Suite[Any], level: Level, pattern: str) -> None:
@@ -228,8 +285,7 @@ def _show_progress(result: Result, console: Console | None) -> None:
 
 
 @main.command("list")
-@click.argument("suite", type=click.Choice(["occi", "cdmi"]))
+@click.argument("suite", type=click.Choice(list(SUITES)))
 def list_command(suite: str) -> None:
     """List the checks of a suite as Markdown."""
-    checks: Sequence[Check[Any]] = occi_suite.suite.checks if suite == "occi" else cdmi_suite.suite.checks
-    click.echo(list_checks(checks), nl=False)
+    click.echo(list_checks(SUITES[suite].checks), nl=False)

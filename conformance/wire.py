@@ -6,6 +6,7 @@ Nothing is added that a check did not ask for: no Accept, no redirects, no proxi
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Sequence
 from urllib.parse import urljoin
 
@@ -31,6 +32,8 @@ class Wire:
         self.timeout_seconds = timeout_seconds
         self.verify = verify
         self.last: Exchange | None = None
+        self.last_sent_at = 0.0
+        """When, by the monotonic clock."""
         self._client = httpx.Client(timeout=timeout_seconds, verify=verify, trust_env=False, follow_redirects=False)
 
     def close(self) -> None:
@@ -64,7 +67,7 @@ class Wire:
         request.headers = httpx.Headers(raw)
         account = credentials or (self.credentials if authenticated and self.is_ours(url) else None)
         sent_headers = tuple((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in raw)
-        self.last = Exchange(method, url, sent_headers, body, 0)
+        self.last, self.last_sent_at = Exchange(method, url, sent_headers, body, 0), time.monotonic()
         auth = httpx.BasicAuth(*account) if account else None
         response = self._client.send(request, auth=auth, stream=True)
         try:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
-from live import User, eventually, make_guest, make_key, removed_at_the_end
+from live import INFRASTRUCTURE, User, eventually, inline_link, make_guest, make_key, removed_at_the_end
 
 from tests.conftest import GIB, repository
 from tests.system.conftest import Gateway
@@ -138,3 +139,62 @@ def test_a_disk_goes_back_to_its_snapshots_whether_they_were_taken_in_use_or_at_
         device = guest.device(link)
         assert read() == "second"
     assert user.http.delete("/cdmi/disks/clone/").status_code == 204
+
+
+def object_id(user: User, name: str) -> str:
+    shown = user.http.get(f"/cdmi/2.0.0/disks/{name}/", headers={"Accept": CONTAINER}).json()
+    return str(shown["objectID"])
+
+
+def permit(user: User, name: str, *computes: str) -> None:
+    uris = [f"{user.http.base_url}".rstrip("/") + compute for compute in computes]
+    assert change(user, "PATCH", name, {"exports": {"OCCI/iSCSI": {"permissions": uris}}}) == 204
+
+
+def start(user: User, compute: str) -> httpx.Response:
+    document = {"action": "http://schemas.ogf.org/occi/infrastructure/compute/action#start"}
+    return user.send("POST", f"{compute}?action=start", document)
+
+
+def test_cdmi_first_a_guest_made_with_the_disk_starts_when_it_is_permitted(user: User, tmp_path: Path) -> None:
+    """In the order of 1.1.1 §13.1."""
+    body = {"metadata": {"cdmi_assignedsize": str(64 << 20)}, "exports": {"OCCI/iSCSI": {"permissions": []}}}
+    change(user, "PUT", "first", body)
+    completed(user, "first")
+    storage = f"/storage/{UUID(hex=object_id(user, 'first')[16:])}"
+    device = {"occi.storagelink.deviceid": object_id(user, "first")}
+    guest = make_guest(user, make_key(tmp_path), links=[inline_link(storage, device)])
+    with removed_at_the_end(user, guest.path, storage):
+        assert user.state(guest.path) == "inactive"
+        refused = start(user, guest.path)
+        assert (refused.status_code, "not in the permissions" in refused.text) == (403, True)
+        assert user.state(guest.path) == "inactive"
+        permit(user, "first", guest.path)
+        assert start(user, guest.path).status_code == 200
+        guest.wait_for_boot()
+        assert guest.has_disk(storage)
+        assert change(user, "PATCH", "first", {"exports": {"OCCI/iSCSI": {"permissions": []}}}) == 409
+
+
+def test_occi_first_a_running_guest_is_given_the_disk_when_cdmi_permits_it(user: User, tmp_path: Path) -> None:
+    guest = make_guest(user, make_key(tmp_path))
+    storage = user.make_storage(0.0625)
+    name = storage.rpartition("/")[2]
+    with removed_at_the_end(user, guest.path, storage):
+        guest.wait_for_boot()
+        permit(user, name)
+        document = {
+            "kind": f"{INFRASTRUCTURE}storagelink",
+            "attributes": {
+                "occi.core.source": guest.path,
+                "occi.storagelink.deviceid": object_id(user, name),
+            },
+        }
+        refused = user.send("POST", "/storagelink/", document)
+        assert (refused.status_code, "not in the permissions" in refused.text) == (403, True)
+        assert not guest.has_disk(storage)
+        permit(user, name, guest.path)
+        link = httpx.URL(user.send("POST", "/storagelink/", document).headers["Location"]).path
+        user.wait_for(link, "active")
+        eventually(lambda: guest.has_disk(storage), "the disk in the guest")
+        assert user.shown(link)["occi.storagelink.deviceid"] == object_id(user, name)

@@ -12,8 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from lxml import etree
 
-from conformance.cdmi import suite as cdmi_suite
-from conformance.command import main
+from conformance.command import SUITES, main
 from conformance.occi import suite as occi_suite
 from conformance.occi.server import Server
 from conformance.suite import Level, Run, Suite
@@ -177,14 +176,17 @@ def test_nothing_is_deleted_on_other_servers(subject: Subject) -> None:
         other.close()
 
 
-@pytest.mark.parametrize("suite", [occi_suite, cdmi_suite], ids=["occi", "cdmi"])
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
 def test_list_names_every_check(suite: Suite[Any]) -> None:
     result = CliRunner().invoke(main, ["list", suite.name])
     assert result.exit_code == 0
     assert all(f"`{check.identifier}`" in result.output for check in suite.checks)
 
 
-@pytest.mark.parametrize(("suite", "name"), [("occi", "conformance.md"), ("cdmi", "conformance-cdmi.md")])
+@pytest.mark.parametrize(
+    ("suite", "name"),
+    [("occi", "conformance.md"), ("cdmi", "conformance-cdmi.md"), ("interop", "conformance-interop.md")],
+)
 def test_documentation_lists_every_check(suite: str, name: str) -> None:
     page = Path(__file__).parents[3] / "docs" / "reference" / name
     listed = CliRunner().invoke(main, ["list", suite]).output
