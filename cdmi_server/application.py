@@ -15,6 +15,7 @@ from cdmi_server import (
     dataobject,
     disk_views,
     disks,
+    domains,
     exports,
     multipart,
     objectid,
@@ -38,7 +39,7 @@ from cdmi_server.paths import escaped, parse_place, split_root
 from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
-MODULES = (container, dataobject, disk_views, exports, multipart, objectid, queue, relocation, serialization)
+MODULES = (container, dataobject, disk_views, domains, exports, multipart, objectid, queue, relocation, serialization)
 """Each claims the capabilities that it has."""
 CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
     CONTAINER: container.create,
@@ -85,6 +86,8 @@ class Tree:
             self._capabilities.answer(call, place.address.names, place.address.start)
         elif place.is_pool:
             objectid.answer(call)
+        elif (names := domains.names_of(call)) is not None or (names := domains.names_of(call)) is not None:
+            domains.answer(call, names)
         elif (names := disks.names_of(call)) is not None:
             disks.answer(call, names)
         else:

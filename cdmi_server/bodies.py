@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
-from backends.errors import Invalid
+from backends.errors import Invalid, NotAllowed
 from backends.objects import Encoding, Metadata
 from cdmi_server.call import Call
+from cdmi_server.paths import domain_uri, parse_uri
 from cdmi_server.site import Site
 from renderers.cdmi.json import decode_base64
 from renderers.cdmi.representation import CdmiError, Version
@@ -56,9 +57,14 @@ def one_source(body: Mapping[str, Any], supported: tuple[str, ...]) -> str | Non
     return named[0] if named else None
 
 
-def check_fields(body: Mapping[str, Any], known: frozenset[str]) -> None:
-    """400 for a field that the standard has and this place hasn't."""
-    for name in ("domainURI", "exports", "snapshot"):
+def check_fields(call: Call, body: Mapping[str, Any], known: frozenset[str]) -> None:
+    """400 for a field that the standard has and this place hasn't; 403 for another domain than the project's."""
+    if "domainURI" in body:
+        place, _ = parse_uri(body["domainURI"], call.request.prefix, call.site.enterprise_number, "domainURI")
+        if place.domains != (call.cloud.caller.project_name,):
+            own = domain_uri(call.version, call.cloud.caller.project_name)
+            raise NotAllowed(f"the domainURI is {str(body['domainURI'])[:100]!r}: expected the caller's domain {own}")
+    for name in ("exports", "snapshot"):
         if name in body and name not in known:
             raise Invalid(f"the body has {name!r}, which isn't supported here")
 

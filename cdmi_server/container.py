@@ -29,7 +29,7 @@ CLAIMS = (
 
 
 def create(call: Call, address: Address, body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(call, body, frozenset())
     source = bodies.one_source(body, ("reference", *relocation.SOURCES, *serialization.SERIALIZED))
     if source == "reference":
         create_reference(call, address, body)
@@ -90,7 +90,7 @@ def marked(child: Child) -> str:
 
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset({"snapshot"}))
+    bodies.check_fields(call, body, frozenset({"snapshot"}))
     if bodies.one_source(body, ("copy",)):
         relocation.copy_onto(call, found, body)
     else:
@@ -105,7 +105,7 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
 
 def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
     """PUT of 2.0 where there is a container: its metadata is as the body says; its children stay."""
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(call, body, frozenset())
     if bodies.one_source(body, ("copy",)):
         relocation.copy_onto(call, found, body)
     else:

@@ -38,7 +38,7 @@ SOURCES = ("value", "reference", "serialize", *relocation.SOURCES, *serializatio
 
 def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
     """PUT of a name or POST to a container; `address` None is POST to /cdmi_objectid/."""
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(call, body, frozenset())
     source = bodies.one_source(
         body, ("value", "reference", "serialize", *relocation.SOURCES, *serialization.SERIALIZED)
     )
@@ -157,7 +157,7 @@ def _value_fields(call: Call, found: Found) -> dict[str, Any]:
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
     """PUT in 1.x, PATCH in 2.0: what the body or the URI names."""
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(call, body, frozenset())
     source = bodies.one_source(body, ("value", "copy"))
     if source == "copy":
         relocation.copy_onto(call, found, body)
@@ -215,7 +215,7 @@ def _check_encoding(call: Call, found: Found, encoding: Encoding) -> None:
 
 def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
     """PUT of 2.0 where there is something: all of it is as the body says, but for its ID."""
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(call, body, frozenset())
     if bodies.one_source(body, ("value", "copy")) == "copy":
         relocation.copy_onto(call, found, body)
         answer_created(call, call.cloud.find_object(found.address))

@@ -13,7 +13,7 @@ from cdmi_server import exports, policies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
 from cdmi_server.negotiation import accepted
-from cdmi_server.paths import escaped, uri_of
+from cdmi_server.paths import domain_uri, escaped, uri_of
 from cdmi_server.views import common_fields, metadata_field
 from renderers.cdmi import html, ranges
 from renderers.cdmi.objectid import encode
@@ -71,6 +71,7 @@ def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "objectName": f"{SNAPSHOTS}/",
         "parentURI": uri(call, (disk.name,)),
         "parentID": encode(disk.id, call.site.enterprise_number),
+        "domainURI": domain_uri(call.version, call.cloud.caller.project_name),
         "capabilitiesURI": uri_of_capabilities(call.version, SNAPSHOTS_NODE),
         "completionStatus": COMPLETE,
         "percentComplete": "100",
@@ -91,6 +92,7 @@ def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "objectName": f"{disk.name}/",
         "parentURI": uri_of(call.version, disk.way[:-1], ObjectKind.CONTAINER),
         "parentID": encode(parent_id, call.site.enterprise_number),
+        "domainURI": domain_uri(call.version, call.cloud.caller.project_name),
         "capabilitiesURI": uri_of_capabilities(call.version, _node(disk)),
         "completionStatus": completion,
         "percentComplete": "100" if completion == COMPLETE else "0",

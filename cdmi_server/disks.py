@@ -94,7 +94,7 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
 
 
 def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset({"exports", "snapshot"} if names else ()))
+    bodies.check_fields(call, body, frozenset({"exports", "snapshot"} if names else ()))
     if not names:
         bodies.one_source(body, ())
         container.update(call, call.cloud.find_object(Address((DISKS,))), body)

@@ -79,7 +79,7 @@ def create(call: Call, address: Address | None) -> Found:
     parent = call.cloud.may_create(address, ObjectKind.DATAOBJECT) if address is not None else None
     with ExitStack() as stack:
         parts = _read(call, stack, parent)
-        _check(parts)
+        _check(call, parts)
         new = NewObject(
             ObjectKind.DATAOBJECT,
             new_metadata(call.site, parts.fields.get("metadata", {})),
@@ -97,7 +97,7 @@ def update(call: Call, found: Found) -> None:
     """Parts with a Content-Range change that much; else the parts together are the whole value."""
     with ExitStack() as stack:
         parts = _read(call, stack, found)
-        _check(parts)
+        _check(call, parts)
         encoding = bodies.encoding_of(call, parts.fields)
         changes = ObjectChanges(
             changed_metadata(call.site, found.object.metadata, parts.fields, call.selection),
@@ -113,8 +113,8 @@ def update(call: Call, found: Found) -> None:
     call.response.status = falcon.HTTP_204
 
 
-def _check(parts: Parts) -> None:
-    bodies.check_fields(parts.fields, frozenset())
+def _check(call: Call, parts: Parts) -> None:
+    bodies.check_fields(call, parts.fields, frozenset())
     bodies.one_source(parts.fields, ())
 
 

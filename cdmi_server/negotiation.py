@@ -7,14 +7,14 @@ from enum import Enum
 import falcon
 
 from backends.objects import ObjectKind
-from renderers.cdmi.representation import CAPABILITY, CONTAINER, DATAOBJECT, QUEUE, Version
+from renderers.cdmi.representation import CAPABILITY, CONTAINER, DATAOBJECT, DOMAIN, QUEUE, Version
 
 ROOTS = {Version.V1: "/cdmi/", Version.V2: "/cdmi/2.0.0/"}
 VERSION_FIELD = "X-CDMI-Specification-Version"
 SERVED = ("1.0.2", "1.1", "1.1.1")
 """Of 1.x, the lowest first."""
 MEDIA_TYPES = {ObjectKind.CONTAINER: CONTAINER, ObjectKind.DATAOBJECT: DATAOBJECT, ObjectKind.QUEUE: QUEUE}
-CDMI_TYPES = frozenset({CAPABILITY, CONTAINER, DATAOBJECT, QUEUE, "application/cdmi-domain"})
+CDMI_TYPES = frozenset({CAPABILITY, CONTAINER, DATAOBJECT, QUEUE, DOMAIN})
 MULTIPART = "multipart/mixed"
 FAMILIES = frozenset({"*/*", "application/*"})
 

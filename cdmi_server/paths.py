@@ -15,18 +15,20 @@ from renderers.cdmi.representation import CdmiError, Version
 
 BY_ID = "cdmi_objectid"
 CAPABILITIES = "cdmi_capabilities"
+DOMAINS = "cdmi_domains"
 ROOT = Address()
 MARKS = {ObjectKind.CONTAINER: "/", ObjectKind.REFERENCE: "?"}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a path names. `is_pool` is `/cdmi_objectid/`; `capabilities` the names below the capabilities' root."""
+    """What a path names. `is_pool` is `/cdmi_objectid/`; `capabilities` and `domains` the names below these roots."""
 
     address: Address = ROOT
     slash: bool = True
     is_pool: bool = False
     capabilities: tuple[str, ...] | None = None
+    domains: tuple[str, ...] | None = None
 
 
 def split_root(path: str) -> tuple[Version, str]:
@@ -45,6 +47,8 @@ def parse_place(path: str, enterprise: int) -> Place:
             raise Invalid(f"the path has a part {name[:80]!r}: expected names without NUL that aren't '.' or '..'")
     if names and names[0] == CAPABILITIES:
         return Place(slash=slash, capabilities=names[1:])
+    if names and names[0] == DOMAINS:
+        return Place(slash=slash, domains=names[1:])
     if names and names[0] == BY_ID:
         if len(names) == 1:
             return Place(is_pool=True, slash=slash)
@@ -91,6 +95,10 @@ def check_url(url: str, what: str) -> None:
 def uri_of(version: Version, names: Sequence[str], kind: ObjectKind) -> str:
     """As it stands in JSON, without escapes."""
     return ROOTS[version] + "/".join(names) + ("/" if names and kind is ObjectKind.CONTAINER else "")
+
+
+def domain_uri(version: Version, project_name: str) -> str:
+    return f"{ROOTS[version]}{DOMAINS}/{project_name}/"
 
 
 def escaped(path: str) -> str:

@@ -33,7 +33,7 @@ VALUE_FIELDS = frozenset({"value", "values", "valuerange", "valuetransferencodin
 
 
 def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(call, body, frozenset())
     source = bodies.one_source(body, ("reference", *SOURCES, *serialization.SERIALIZED))
     if source == "reference":
         create_reference(call, address, body)
@@ -92,7 +92,7 @@ def _asked(call: Call) -> tuple[int, int, int]:
 
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
-    bodies.check_fields(body, frozenset())
+    bodies.check_fields(call, body, frozenset())
     if bodies.one_source(body, ("copy",)):
         copy_onto(call, found, body)
     else:

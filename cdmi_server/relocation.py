@@ -46,7 +46,7 @@ def _source_and_fields(
     selection = parse_fields(query, call.version)
     if selection and call.selection:
         raise Invalid(f"both URIs of the {field} name fields: expected one of them at most")
-    if place.is_pool or place.capabilities is not None:
+    if place.is_pool or (place.capabilities, place.domains) != (None, None):
         raise Invalid(f"{field} is {str(body[field])[:100]!r}: expected the URI of an object")
     # 1.1.1 §8.2.5: a source that can't be read is a fault of the request, not of its URI.
     try:

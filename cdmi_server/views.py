@@ -11,7 +11,7 @@ from cdmi_server.call import Call
 from cdmi_server.capabilities import uri_of_capabilities
 from cdmi_server.metadata import read_metadata
 from cdmi_server.negotiation import MEDIA_TYPES, ROOTS
-from cdmi_server.paths import uri_of
+from cdmi_server.paths import domain_uri, uri_of
 from renderers.cdmi.objectid import encode
 
 
@@ -41,6 +41,7 @@ def common_fields(call: Call, found: Found) -> dict[str, Any]:
         }
         if found.parent_id is not None:
             fields["parentID"] = encode(found.parent_id, call.site.enterprise_number)
+    fields["domainURI"] = domain_uri(call.version, call.cloud.caller.project_name)
     fields["capabilitiesURI"] = uri_of_capabilities(call.version, stored.kind)
     fields["completionStatus"] = stored.completion
     if stored.completion != PROCESSING:

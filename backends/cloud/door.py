@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -91,6 +92,24 @@ class Door:
         """What the caller's project has, and may have at most."""
         with self._read() as connection:
             return quotas.use(connection, self._caller.project_id)
+
+    def members(self) -> Sequence[str]:
+        """The names of those who are in the caller's project."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT name FROM account WHERE project_id = %s ORDER BY name", [self._caller.project_id]
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def project_made_at(self) -> datetime:
+        with self._read() as connection:
+            row = connection.execute(
+                "SELECT created_at FROM project WHERE id = %s", [self._caller.project_id]
+            ).fetchone()
+        if row is None:
+            raise NotFound("the project has just been deleted")
+        made_at: datetime = row[0]
+        return made_at
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

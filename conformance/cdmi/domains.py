@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from conformance.cdmi.fields import MEDIA_TYPES, document
-from conformance.cdmi.server import GONE, Server, check
-from conformance.suite import NotApplicable, expect, require
+from conformance.cdmi.server import GONE, MADE, Server, check
+from conformance.suite import CheckFailed, NotApplicable, expect, require
 
 
 @check("domains/absent", "12.1.1", "12.2.7", "Without domains no answer has a domainURI.")
@@ -46,3 +48,34 @@ def read(server: Server) -> None:
     wanted = ("objectType", "objectID", "objectName", "parentURI", "domainURI", "capabilitiesURI", "metadata")
     missing = [name for name in wanted if name not in document(answer)]
     require(not missing, f"the domain lacks {', '.join(missing)}", answer)
+
+
+@check("domains/summary", "10.1.2", "10.2", "A domain that claims it has a summary of all its time.")
+def summary(server: Server) -> None:
+    server.needs_system("cdmi_domains")
+    uri = server.look(server.home.url, "container")["domainURI"]
+    answer = server.follow(uri, "domain")
+    expect(answer, {200}, "the domain of a container")
+    server.needs("cdmi_domain_summary", of=document(answer))
+    told = server.follow(f"{uri}cdmi_domain_summary/cumulative", "object")
+    expect(told, {200}, "the cumulative summary of a domain")
+    try:
+        found = json.loads(document(told)["value"])
+    except (KeyError, TypeError, ValueError):
+        raise CheckFailed("the summary's value is no JSON text", told) from None
+    wanted = ("cdmi_domainURI", "cdmi_summary_start", "cdmi_summary_end")
+    missing = [name for name in wanted if name not in found]
+    require(not missing, f"the summary lacks {', '.join(missing)}", told)
+
+
+@check("domains/unclaimed-creation", "10.2.2", "10.5.3", "Without cdmi_create_domain none is made.")
+def unclaimed_creation(server: Server) -> None:
+    server.needs_system("cdmi_domains")
+    uri = server.look(server.home.url, "container")["domainURI"]
+    answer = server.follow(uri, "domain")
+    expect(answer, {200}, "the domain of a container")
+    if server.claims(document(answer), "cdmi_create_domain"):
+        raise NotApplicable("the domain claims cdmi_create_domain")
+    for url in server.resolved(uri):
+        refused = server.put(f"{url}conformance/", "domain", {"metadata": {}})
+        require(refused.status not in MADE, "a domain was made that can't be made", refused)

@@ -19,6 +19,7 @@ class Version(Enum):
 
 
 CAPABILITY: Final = "application/cdmi-capability"
+DOMAIN: Final = "application/cdmi-domain"
 CONTAINER: Final = "application/cdmi-container"
 DATAOBJECT: Final = "application/cdmi-object"
 QUEUE: Final = "application/cdmi-queue"

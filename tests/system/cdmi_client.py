@@ -20,6 +20,7 @@ CONTAINER = "application/cdmi-container"
 DATAOBJECT = "application/cdmi-object"
 QUEUE = "application/cdmi-queue"
 CAPABILITY = "application/cdmi-capability"
+DOMAIN = "application/cdmi-domain"
 
 
 class Authenticated:

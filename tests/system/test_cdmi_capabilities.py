@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, QUEUE, Client
+from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, DOMAIN, QUEUE, Client
 
 from backends.store.database import Connection, Database
 from cdmi_server.site import Site
@@ -57,10 +57,15 @@ def delete(path: str, kind: str) -> Done:
 
 def shows(path: str, kind: str, query: str, expected: object) -> Done:
     def done(client: Client) -> bool:
-        found = client.send("GET", f"{ROOT}box/{path}?{query}", kind).json
+        place = path.removeprefix("../") if path.startswith("../") else f"box/{path}"
+        found = client.send("GET", f"{ROOT}{place}?{query}", kind).json
         return bool(list(found.values()) == [expected])
 
     return done
+
+
+def domain_shows(path: str, kind: str, query: str, expected: object) -> Done:
+    return shows(f"../cdmi_domains/project/{path}", kind, query, expected)
 
 
 def tells(name: str) -> Done:
@@ -140,6 +145,7 @@ REFERENCE = {"reference": "/box/o"}
 CLAIMS: dict[str, dict[str, Done]] = {
     "": {
         "cdmi_dataobjects": put("n", DATAOBJECT, {"value": "x"}),
+        "cdmi_domains": domain_shows("", DOMAIN, "objectName", "project/"),
         "cdmi_export_occi_iscsi": exported,
         "cdmi_queues": put("n", QUEUE, {}),
         "cdmi_references": put("n", DATAOBJECT, REFERENCE),
@@ -195,6 +201,14 @@ CLAIMS: dict[str, dict[str, Done]] = {
         "cdmi_deserialize_queue": put("n", QUEUE, {"deserializevalue": serialized(QUEUE)}),
         "cdmi_delete_container": delete("", CONTAINER),
     },
+    "domain": {
+        "cdmi_list_children": domain_shows("", DOMAIN, "children", ["cdmi_domain_summary/", "cdmi_domain_members/"]),
+        "cdmi_read_metadata": domain_shows("", DOMAIN, "metadata=cdmi_owner", {"cdmi_owner": "project"}),
+        "cdmi_domain_summary": domain_shows("cdmi_domain_summary/", CONTAINER, "children", ["cumulative"]),
+        "cdmi_authentication_methods": domain_shows(
+            "", DOMAIN, "metadata=cdmi_authentication", {"cdmi_authentication_methods_provided": ["basic"]}
+        ),
+    },
     "dataobject": {
         "cdmi_read_value": shows("o", DATAOBJECT, "value", "abc"),
         "cdmi_read_value_range": shows("o", DATAOBJECT, "value=1-1", "Yg=="),
@@ -227,7 +241,8 @@ OF_METADATA: dict[str, Done] = {
 
 REMOTE = "http://elsewhere.example.com/cdmi/o"
 ABSENT: dict[str, tuple[str, str, str, dict[str, Any]]] = {
-    "cdmi_domains": ("PUT", "cdmi_domains/d/", "application/cdmi-domain", {}),
+    "cdmi_create_domain": ("PUT", "cdmi_domains/project/d/", DOMAIN, {}),
+    "cdmi_delete_domain": ("DELETE", "cdmi_domains/project/", DOMAIN, {}),
     "cdmi_export_iscsi": ("PATCH", "box/", CONTAINER, {"exports": {"1": {"type": "iSCSI"}}}),
     "cdmi_export_nfs": ("PATCH", "box/", CONTAINER, {"exports": {"1": {"type": "NFSv4"}}}),
     "cdmi_object_copy_from_remote": ("PUT", "n", DATAOBJECT, {"copy": REMOTE}),
@@ -240,13 +255,16 @@ ABSENT: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 
 
 def claimed(client: Client) -> dict[str, dict[str, str]]:
-    """The tree as a client finds it, from the root down by `children`; those of disks are in test_cdmi_disks."""
+    """The tree as a client finds it, from the root down by `children`; disks have tests of their own."""
     root = client.send("GET", f"{ROOT}cdmi_capabilities/", CAPABILITY).json
     found = {"": root["capabilities"]}
     for child in root["children"]:
         node = client.send("GET", f"{ROOT}cdmi_capabilities/{child}", CAPABILITY).json
-        of_disks = {"disks/", "disk/", "disk_snapshot/", "disk_snapshots/"}
-        assert set(node["children"]) == (of_disks if child == "container/" else set())
+        below = {
+            "container/": {"disks/", "disk/", "disk_snapshot/", "disk_snapshots/", "domain/"},
+            "dataobject/": {"domain/"},
+        }
+        assert set(node["children"]) == below.get(child, set())
         found[child.removesuffix("/")] = node["capabilities"]
     return found
 

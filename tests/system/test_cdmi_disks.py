@@ -205,7 +205,7 @@ def test_the_capabilities_of_disks_have_nodes_of_their_own(cdmi: CdmiClient) -> 
         assert (node["objectName"], node["parentURI"]) == (name, "/cdmi/cdmi_capabilities/container/")
         assert cdmi.send("GET", f"/cdmi/cdmi_objectid/{node['objectID']}", CAPABILITY).json == node
     above = cdmi.send("GET", node["parentURI"], CAPABILITY).json
-    assert {"disks/", "disk/", "disk_snapshot/", "disk_snapshots/"} == set(above["children"])
+    assert {"disks/", "disk/", "disk_snapshot/", "disk_snapshots/", "domain/"} == set(above["children"])
     assert node["children"] == ["served/"]
     for refused in (
         {"metadata": {"cdmi_acl": []}},

@@ -67,7 +67,8 @@ def test_the_standards_names_are_reserved(client: Client, name: str) -> None:
         b'{"metadata": {"cdmi_acl": [{"acetype": "0x9"}]}}',
         b'{"metadata": {"cdmi_acl": {}}}',
         b'{"metadata": {"cdmi_hold_id": "x"}}',
-        b'{"domainURI": "/cdmi_domains/x/"}',
+        b'{"domainURI": 5}',
+        b'{"domainURI": "/cdmi_domains/../x/"}',
     ],
 )
 def test_bodies_that_can_not_be_read_are_a_400(client: Client, body: bytes) -> None:

@@ -536,6 +536,8 @@ FAULTS: tuple[CdmiFault, ...] = (
     F("domains unclaimed", ("domains/absent-tree",), answer=status(200, on("GET", "cdmi_domains"), "404"), profile="bare"),
     F("no domainURI", ("domains/uri",), answer=fields(lacks("domainURI"))),
     F("domains lack metadata", ("domains/read",), answer=fields(lacks("metadata"), on(target="cdmi_domains"))),
+    F("summaries without a start", ("domains/summary",), answer=body(lambda b: b.replace(b"cdmi_summary_start", b"from"), ANY)),
+    F("domains for everybody", ("domains/unclaimed-creation",), answer=accepts(on("PUT", "cdmi_domains"), "400")),
     # exports
     F("exports without portals", ("exports/iscsi",), prepare=swap("shown_exports", lambda healthy: lambda node, asked: {k: {n: x for n, x in v.items() if n != "portals"} for k, v in healthy(node, asked).items()})),
     F("targets without tag", ("exports/iscsi-identifier",), answer=body(lambda b: b.replace(b",t,0x0001", b""), ANY)),

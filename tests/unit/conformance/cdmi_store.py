@@ -31,7 +31,8 @@ CONTAINER = """list_children list_children_range read_metadata modify_metadata s
 OBJECT = """read_value read_value_range read_metadata modify_value modify_value_range modify_metadata
     delete_dataobject acl data_retention data_holds"""
 QUEUE = "read_value read_metadata modify_value modify_metadata delete_queue"
-DOMAIN = "read_metadata list_children"
+DOMAIN = "read_metadata list_children domain_summary"
+SUMMARY = b'{"cdmi_domainURI": "/cdmi_domains/", "cdmi_summary_start": "2026-01-01", "cdmi_summary_end": "2027-01-01"}'
 LIMITS = {"cdmi_metadata_maxitems": "20", "cdmi_metadata_maxsize": "300", "cdmi_metadata_maxtotalsize": "1000"}
 
 
@@ -102,6 +103,10 @@ class Store:
             node.capabilities = capabilities
             self.top.children[kind] = node
         self.domains = self.new("domain", "cdmi_domains", self.root)
+        summaries = self.new("container", "cdmi_domain_summary", self.domains)
+        self.domains.children[summaries.name] = summaries
+        summaries.children["cumulative"] = self.new("object", "cumulative", summaries)
+        summaries.children["cumulative"].octets = SUMMARY
 
     def new_id(self) -> str:
         octets = bytearray(bytes.fromhex("0000A0A400100000") + next(self.numbers).to_bytes(8, "big"))
