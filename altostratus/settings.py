@@ -27,6 +27,8 @@ PREFIX = "ALTOSTRATUS_"
 CONFIG_VARIABLE = "ALTOSTRATUS_CONFIG"
 DEFAULT_CONFIG = Path("/etc/altostratus/altostratus.toml")
 GIB = 2**30
+_LVM_NAME = r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]*"
+THIN_POOL = re.compile(rf"{_LVM_NAME}/{_LVM_NAME}")
 
 
 class SettingsError(Exception):
@@ -75,6 +77,10 @@ class Settings(BaseSettings):
     )
     iscsi_listen: str = Field("0.0.0.0:3260", description="ADDRESS:PORT that a storage host's targets listen on")
     iscsi_portal: str = Field("", description="ADDRESS:PORT at which the others reach them; a storage host needs it")
+    iscsi_thin_pool: str = Field(
+        "",
+        description="GROUP/POOL, the LVM thin pool that has a storage host's disks; empty: files in its state folder",
+    )
     cores_overcommit: float = Field(4.0, gt=0, le=64, description="virtual cores offered per core of the host")
     memory_reserve_mib: int = Field(512, ge=0, description="memory of the host that machines never get")
     disk_overcommit: float = Field(4.0, gt=0, le=1000, description="virtual bytes offered per byte of the pool")
@@ -131,6 +137,13 @@ class Settings(BaseSettings):
     @classmethod
     def _portal(cls, value: str) -> str:
         return cls._address(value) if value else value
+
+    @field_validator("iscsi_thin_pool")
+    @classmethod
+    def _thin_pool(cls, value: str) -> str:
+        if value and not THIN_POOL.fullmatch(value):
+            raise ValueError("it must be GROUP/POOL, as lvs names them")
+        return value
 
     @field_validator("shared_network")
     @classmethod

@@ -37,5 +37,9 @@ class NoCapacity(CloudError):
     """No room for it, and waiting would not help: it exceeds every host."""
 
 
+class OutOfRoom(CloudError):
+    """No room for it now; it may come."""
+
+
 class DatabaseUnavailable(Exception):
     """PostgreSQL can't be reached, or went away in the middle: no refusal, the caller may try again."""

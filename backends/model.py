@@ -265,6 +265,8 @@ class Disk:
     """Only machines with a permit may have it."""
     snapshot_of: UUID | None = None
     """The disk whose snapshot it is: it doesn't change, and no machine has it."""
+    read_only: bool = False
+    """Nobody writes to it, so any number of machines may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +360,8 @@ class NewDisk:
     tag_ids: tuple[UUID, ...] = ()
     id: UUID | None = None
     pool: Pool | None = None
-    """None: on a storage host if there is one with room, else beside the machines."""
+    """None: on a storage host if there is one with room, else beside the machines, as always if made from an image."""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ SNAPSHOT_NODE, SNAPSHOTS_NODE = "container/disk_snapshot", "container/disk_snaps
 CLAIMS = (
     *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
     *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_ctime", "cdmi_mtime"),
-    *claims(DISK, "cdmi_snapshot", "cdmi_copy_container"),
     *claims(SNAPSHOT_NODE, "cdmi_read_metadata", "cdmi_delete_container"),
     *claims(SNAPSHOT_NODE, "cdmi_assignedsize", "cdmi_size", "cdmi_ctime"),
     *claims(SNAPSHOTS_NODE, "cdmi_list_children", "cdmi_list_children_range"),
@@ -33,11 +32,14 @@ CLAIMS = (
         Claim(name, (DISK, SERVED_DISK))
         for name in (
             "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_delete_container", "cdmi_assignedsize", "cdmi_size",
-            "cdmi_ctime",
+            "cdmi_ctime", "cdmi_snapshot", "cdmi_copy_container",
         )
     ),
 )  # fmt: skip
 SIZE = "cdmi_assignedsize"
+POOL = "altostratus_pool"
+READ_ONLY = "altostratus_readonly"
+"""Not the standard's, which has no words for where a disk is and for what is written once and read by many."""
 
 
 def all_fields(call: Call) -> dict[str, Any]:
@@ -107,6 +109,10 @@ def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     return fields
 
 
+def shown_boolean(value: bool) -> str:
+    return "true" if value else "false"
+
+
 def _node(disk: NamedDisk) -> str:
     if disk.snapshot_of is not None:
         return SNAPSHOT_NODE
@@ -126,6 +132,8 @@ def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
         # All in the project own it alike.
         "cdmi_owner": call.cloud.caller.project_name,
         SIZE: str(disk.size_bytes),
+        POOL: disk.pool.value,
+        READ_ONLY: shown_boolean(disk.read_only),
         "cdmi_size": str(disk.size_bytes),
         "cdmi_ctime": format_time(disk.created_at),
     }

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import falcon
 
-from backends.cloud.named_disks import NamedDisk
+from backends.cloud.named_disks import DiskWishes, NamedDisk
 from backends.errors import Invalid, NotFound
+from backends.model import Pool
 from backends.objects import DISKS, PROCESSING, SNAPSHOTS, Address
 from cdmi_server import bodies, container, disk_views, exports, policies
 from cdmi_server.call import Call
-from cdmi_server.disk_views import SIZE
+from cdmi_server.disk_views import POOL, READ_ONLY, SIZE, shown_boolean
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import (
     Profile,
@@ -24,6 +26,8 @@ from cdmi_server.negotiation import (
 )
 from cdmi_server.paths import escaped, parse_uri
 from renderers.cdmi.representation import CONTAINER, Version
+
+T = TypeVar("T")
 
 METHODS = "GET, HEAD, PUT, PATCH, DELETE"
 
@@ -115,8 +119,8 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         fields = bodies.changed_fields(call, disk.fields, body)
         metadata = changed_metadata(call.site, {**disk.metadata, SIZE: str(disk.size_bytes)}, body, call.selection)
     with call.cloud.atomically():
-        size_bytes, own = (None, None) if metadata is None else _split(metadata)
-        call.cloud.change_named_disk(disk, size_bytes, own, fields)
+        asked = Asked() if metadata is None else _split(metadata)
+        call.cloud.change_named_disk(disk, asked.wishes, asked.own, fields)
         if "exports" in body or whole:
             exports.change(call, disk, body.get("exports", {}))
         if "snapshot" in body:
@@ -135,13 +139,13 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
     if "snapshot" in body:
         raise Invalid(f"there is no disk {name[:300]!r} of which a snapshot could be made")
     source = bodies.one_source(body, ("copy",))
-    size_bytes, own = _split(new_metadata(call.site, body.get("metadata", {})))
-    if source is None and size_bytes is None:
+    asked = _split(new_metadata(call.site, body.get("metadata", {})))
+    if source is None and "size_bytes" not in asked.wishes:
         raise Invalid(f"{SIZE} is missing: expected the disk's size in bytes among the metadata")
     original = _source(call, body["copy"]) if source else None
     with call.cloud.atomically():
         fields = bodies.other_fields(call.site, body)
-        disk = call.cloud.create_named_disk(name, size_bytes, own, original, fields)
+        disk = call.cloud.create_named_disk(name, asked.wishes, asked.own or {}, original, fields)
         if "exports" in body:
             exports.change(call, disk, body["exports"])
     call.response.set_header("Location", call.request.prefix + escaped(disk_views.uri(call, (disk.name,))))
@@ -161,18 +165,44 @@ def _source(call: Call, uri: object) -> NamedDisk:
         raise Invalid(f"copy can't be read: {error.message}") from None
 
 
-def _split(metadata: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
-    """The size, and what else is kept; 400 for what disks don't obey."""
-    own = {name: value for name, value in metadata.items() if not name.startswith("cdmi_") or name in policies.OF_DISKS}
-    others = sorted(metadata.keys() - own.keys() - {SIZE})
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What metadata ask of a disk, and what of them is kept; None: as it was."""
+
+    wishes: DiskWishes = field(default_factory=DiskWishes)
+    own: dict[str, Any] | None = None
+
+
+def _split(metadata: Mapping[str, Any]) -> Asked:
+    """400 for what disks don't obey."""
+    own = {
+        name: value
+        for name, value in metadata.items()
+        if (not name.startswith("cdmi_") or name in policies.OF_DISKS) and name not in (POOL, READ_ONLY)
+    }
+    others = sorted(metadata.keys() - own.keys() - {SIZE, POOL, READ_ONLY})
     if others:
         raise Invalid(f"{', '.join(others)} means nothing for a disk: expected {SIZE} and items of your own")
+    wishes = DiskWishes()
     given = metadata.get(SIZE)
-    if given is None:
-        return None, own
-    if isinstance(given, bool) or not re.fullmatch(r"[1-9][0-9]{0,17}", str(given), re.ASCII):
-        raise Invalid(f'{SIZE} is {str(given)[:40]!r}: expected a number of bytes, such as "1073741824"')
-    return int(given), own
+    if given is not None:
+        if isinstance(given, bool) or not re.fullmatch(r"[1-9][0-9]{0,17}", str(given), re.ASCII):
+            raise Invalid(f'{SIZE} is {str(given)[:40]!r}: expected a number of bytes, such as "1073741824"')
+        wishes["size_bytes"] = int(given)
+    if POOL in metadata:
+        wishes["pool"] = _one_of(POOL, metadata[POOL], {pool.value: pool for pool in Pool})
+    if READ_ONLY in metadata:
+        wishes["read_only"] = _one_of(
+            READ_ONLY, metadata[READ_ONLY], {shown_boolean(value): value for value in (True, False)}
+        )
+    return Asked(wishes, own)
+
+
+def _one_of(name: str, given: object, choices: Mapping[str, T]) -> T:
+    shown = shown_boolean(given) if isinstance(given, bool) else given
+    if not isinstance(shown, str) or shown not in choices:
+        raise Invalid(f"{name} is {str(given)[:40]!r}: expected {' or '.join(choices)}")
+    return choices[shown]
 
 
 def _delete(call: Call, names: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from backends.errors import (
     NotAllowed,
     NotApplicable,
     NotFound,
+    OutOfRoom,
 )
 from backends.quotas import QuotaExceeded
 from backends.values import NoRoom
@@ -29,6 +30,7 @@ STATUSES: dict[type[CloudError], str] = {
     NotApplicable: falcon.HTTP_409,
     NoCapacity: falcon.HTTP_507,
     QuotaExceeded: falcon.HTTP_507,
+    OutOfRoom: falcon.HTTP_507,
 }
 """507 (RFC 4918 §11.5) also where the administrator's limit is what leaves no room."""
 

@@ -17,6 +17,7 @@ from backends.errors import (
     NotAllowed,
     NotApplicable,
     NotFound,
+    OutOfRoom,
 )
 from backends.quotas import QuotaExceeded
 from occi_server.answers import answer_error, introduce
@@ -32,9 +33,10 @@ STATUSES: dict[type[CloudError], str] = {
     NotApplicable: falcon.HTTP_400,
     NoCapacity: falcon.HTTP_400,
     QuotaExceeded: falcon.HTTP_403,
+    OutOfRoom: falcon.HTTP_409,
 }
 """GFD.185 §3.6.8: an action that doesn't apply now is a 400; so is a demand that no host could ever meet. What could be
-met, but not for this project, is forbidden."""
+met, but not for this project, is forbidden. Room that is lacking now is in conflict with what has it."""
 
 log = structlog.get_logger()
 

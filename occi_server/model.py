@@ -74,7 +74,7 @@ def model_of(site: Site) -> Model:
     types: tuple[EntityType[Any], ...] = (
         compute_type(templates, storage_link),
         NETWORK,
-        storage_type(templates),
+        storage_type(site, templates),
         NETWORK_INTERFACE,
         storage_link,
     )
@@ -98,7 +98,7 @@ def model_of(site: Site) -> Model:
     return Model(site, templates, types, {kind.kind.id: kind for kind in types}, mixins, categories, locations)
 
 
-RESERVED = ("/-/", "/.well-known/", "/os_tpl/", "/resource_tpl/", "/mixin/", console.LOCATION)
+RESERVED = ("/-/", "/.well-known/", "/os_tpl/", "/resource_tpl/", "/storage_tpl/", "/mixin/", console.LOCATION)
 """Paths, besides those of kinds, below which no user may put a mixin."""
 
 

@@ -23,6 +23,8 @@ from occi_server.entities import (
     summarised,
     titled,
 )
+from occi_server.site import Site
+from occi_server.storage_options import storage_options
 from occi_server.templates import OS_BASE, Templates
 from renderers.occi.representation import Action, CategoryId, Kind, Resource, SentLink
 
@@ -98,7 +100,7 @@ KIND = Kind(
 )
 
 
-def storage_type(templates: Templates) -> EntityType[Disk]:
+def storage_type(site: Site, templates: Templates) -> EntityType[Disk]:
     """The kind as a provider with these templates serves it."""
 
     def describe(disk: Disk) -> Resource:
@@ -116,7 +118,7 @@ def storage_type(templates: Templates) -> EntityType[Disk]:
     kind: EntityType[Disk] = EntityType(
         kind=KIND,
         attributes=(identified(), titled(), summarised(), *OWN),
-        mixins=(OS_BASE,),
+        mixins=(OS_BASE, *storage_options(site)),
         actions=ACTIONS,
         describe=describe,
         rows=lambda cloud, where, page: cloud.disks(where, page),

@@ -45,6 +45,17 @@ def _number(value: AttributeValue) -> int | float:
     return value
 
 
+def boolean() -> ValueType:
+    """GFD.223's text renderings and older clients put it in quotes, too."""
+
+    def take(value: AttributeValue) -> bool:
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "false": False}[_string(value)]
+
+    return ValueType("boolean", "true or false", take)
+
+
 def text(longest: int = 255) -> ValueType:
     def take(value: AttributeValue) -> str:
         string = _string(value)

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from backends import jobs
+from backends.agent.filling import fill_disk
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.disks.pool import disk as pool_disk
 from backends.jobs import Kind
@@ -22,7 +23,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class WantedDisk:
-    """`machine_id` is where it is attached; whether the guest has it by now is for libvirt to say.
+    """`machine_id` is where it is attached, one of them if it is read-only; whether the guest has it by now is for
+    libvirt to say.
 
     `source_disk_id`: what it is to be a copy of; if it was made before, what it is to be replaced by.
     """
@@ -38,6 +40,7 @@ class WantedDisk:
     machine_id: UUID | None
     is_copied: bool
     """Whether copies of it are still to be made."""
+    read_only: bool
 
 
 def converge_disk(host: Host, disk_id: UUID) -> None:
@@ -45,6 +48,7 @@ def converge_disk(host: Host, disk_id: UUID) -> None:
         with host.connection() as connection:
             disk = _read(connection, disk_id)
         if disk is None:
+            fill_disk(host, disk_id)
             return
         try:
             if disk.deleting:
@@ -74,7 +78,7 @@ def _read(connection: Connection, disk_id: UUID) -> WantedDisk | None:
     row = connection.execute(query("agent.disk"), {"id": disk_id}).fetchone()
     if row is None:
         return None
-    return WantedDisk(row[0], row[1], row[2], row[3], DiskState(row[4]), row[5], row[6], row[7], row[8], row[9])
+    return WantedDisk(row[0], row[1], row[2], row[3], DiskState(row[4]), *row[5:])
 
 
 def _ensure(host: Host, disk: WantedDisk) -> None:
@@ -117,7 +121,9 @@ def copy_disk(host: Host, source_id: UUID, target_id: UUID, *, replaces: bool) -
 
 def _plugged(host: Host, disk: WantedDisk) -> tuple[UUID, str] | None:
     """The running machine that has it open, and the device that it is there; None for a disk at rest."""
-    observed = host.hypervisor.observe(disk.machine_id) if disk.machine_id is not None else None
+    if disk.machine_id is None or disk.read_only:  # what nobody writes to is always at rest
+        return None
+    observed = host.hypervisor.observe(disk.machine_id)
     if observed is None or observed.power not in (Power.RUNNING, Power.PAUSED):
         return None
     path = host.pool.path(pool_disk(disk.id))

@@ -6,10 +6,9 @@ Level-triggered: looks at wanted and actual, takes the missing steps, may be cut
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -17,6 +16,7 @@ import structlog
 from backends import jobs
 from backends.agent.disk import converge_disk
 from backends.agent.host import DRIVER_ERRORS, Host, network_spec
+from backends.agent.served import ServedDisk, answers, iscsi_source, served_disk
 from backends.disks.inspect import ImageFormat
 from backends.disks.pool import Volume, root_disk
 from backends.disks.pool import disk as pool_disk
@@ -43,6 +43,8 @@ log = structlog.get_logger()
 
 PRESS_AGAIN_S = 5
 """A guest that is still booting misses the power button: it is pressed again until the time limit."""
+LOOK_AGAIN_S = 5
+"""After which a portal that didn't answer is asked again."""
 ROOT_DEVICE = "vda"
 DOMAIN_FORMATS: dict[ImageFormat, DiskFormat] = {ImageFormat.QCOW2: "qcow2", ImageFormat.RAW: "raw"}
 
@@ -67,19 +69,6 @@ class WantedInterface:
 
 
 @dataclass(frozen=True, slots=True)
-class ServedDisk:
-    """What it takes to reach a disk of a storage host; `is_ready` once its target knows this attachment."""
-
-    size_bytes: int
-    host: str | None
-    portal: str
-    target: str
-    initiator: str
-    secret: str = field(repr=False)
-    is_ready: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class WantedDisk:
     """`served` is None for a disk of this host's own pool."""
 
@@ -87,6 +76,7 @@ class WantedDisk:
     disk_id: UUID
     device: str
     deleting: bool
+    read_only: bool
     served: ServedDisk | None
 
     @property
@@ -165,7 +155,8 @@ def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
         for item in row[27] or ()
     )
     disks = tuple(
-        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], _served(item[5:])) for item in row[28] or ()
+        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], item[5], served_disk(item[6:]))
+        for item in row[28] or ()
     )
     return WantedMachine(
         row[0], row[1], row[2], Architecture(row[3]), row[4], row[5], row[6], row[7], row[8], row[9], row[10],
@@ -173,15 +164,6 @@ def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
         row[16], row[17], row[18], row[19], row[20], row[21], row[22], MachineState(row[23]), row[24],
         row[25], row[26], interfaces, disks,
     )  # fmt: skip
-
-
-def _served(row: Sequence[Any]) -> ServedDisk | None:
-    pool, size_bytes, disk_host, portal, target, initiator, secret, is_ready = row
-    if pool != Pool.ISCSI:
-        return None
-    is_ready = bool(is_ready and portal and target)
-    name = (target or "").partition(",")[0]
-    return ServedDisk(size_bytes, disk_host, portal or "", name, initiator or "", secret or "", is_ready)
 
 
 def _converge(host: Host, machine: WantedMachine) -> None:
@@ -234,6 +216,10 @@ def _activate(host: Host, machine: WantedMachine, observed: Observed | None) -> 
         if awaited := [disk.disk_id for disk in machine.disks if disk.is_awaited]:
             message = f"waiting for the storage {awaited[0]}, which is not served yet"
             host.write("machine_waits", id=machine.id, message=message)
+            return
+        if silent := _unreachable(machine):
+            host.write("machine_waits", id=machine.id, message=f"waiting for the storage {silent}")
+            _look_again(host, machine)
             return
         is_off = observed is None or observed.power is Power.OFF
         for interface in machine.interfaces:
@@ -417,9 +403,10 @@ def _ensure_root(host: Host, machine: WantedMachine) -> None:
 def _plugged_disk(host: Host, disk: WantedDisk) -> DomainDisk:
     if disk.served is not None:
         host.hypervisor.ensure_secret(disk.id, disk.served.secret)
-        return DomainDisk(_iscsi_source(disk.id, disk.served), "raw", disk.device, serial=disk.disk_id.hex[:20])
+        source, serial = iscsi_source(disk.id, disk.served), disk.disk_id.hex[:20]
+        return DomainDisk(source, "raw", disk.device, serial=serial, read_only=disk.read_only)
     converge_disk(host, disk.disk_id)
-    return _domain_disk(host, pool_disk(disk.disk_id), disk.device)
+    return replace(_domain_disk(host, pool_disk(disk.disk_id), disk.device), read_only=disk.read_only)
 
 
 def _domain_disk(host: Host, volume: Volume, device: str) -> DomainDisk:
@@ -496,6 +483,10 @@ def _plug_disk(host: Host, machine: WantedMachine, observed: Observed, disk: Wan
     elif disk.is_awaited:
         return False  # its storage host asks for this again
     elif not devices & wanted:
+        if disk.served is not None and not answers(disk.served.portal):
+            host.write("link_waits", id=disk.id, message=f"waiting for the storage's portal {disk.served.portal}")
+            _look_again(host, machine)
+            return False
         host.hypervisor.ensure_disk_attached(machine.id, _plugged_disk(host, disk))
     elif disk.served is not None:
         host.hypervisor.grow_disk(machine.id, disk.device, disk.served.size_bytes)
@@ -509,9 +500,17 @@ def _is_plugged(host: Host, plugged: PluggedDisk, disk: WantedDisk) -> bool:
     return disk.served is None and plugged.source == host.pool.path(pool_disk(disk.disk_id))
 
 
-def _iscsi_source(attachment_id: UUID, served: ServedDisk) -> IscsiSource:
-    address, _, port = served.portal.rpartition(":")
-    return IscsiSource(address.strip("[]"), int(port), served.target, served.initiator, attachment_id)
+def _unreachable(machine: WantedMachine) -> str:
+    """Which of its disks are on a host that doesn't answer, in words; empty if none."""
+    for disk in machine.disks:
+        if disk.served is not None and not disk.deleting and not answers(disk.served.portal):
+            return f"{disk.disk_id}, whose portal {disk.served.portal} does not answer"
+    return ""
+
+
+def _look_again(host: Host, machine: WantedMachine) -> None:
+    with host.connection() as connection:
+        jobs.defer_later(connection, host.name, Kind.MACHINE, machine.id, delay_s=LOOK_AGAIN_S)
 
 
 def _retry_unplug(host: Host, machine: WantedMachine, table: str, link_id: UUID) -> None:

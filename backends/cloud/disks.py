@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 from backends.cloud.copies import check_no_copies, check_not_copied
 from backends.cloud.door import check_range, check_text
-from backends.cloud.grants import check_not_exported
+from backends.cloud.grants import check_not_attached, check_not_exported, fill_with_image
 from backends.cloud.images import ImageDoor
 from backends.cloud.machines import MOST_DISK_BYTES
-from backends.errors import Conflict, Invalid, NotApplicable
+from backends.errors import Conflict, Invalid, NotApplicable, OutOfRoom
 from backends.jobs import Kind
-from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, NewDisk, Page, Pool
+from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, Image, NewDisk, Page, Pool
 from backends.placement import Need, choose_host, shortage, waiting_message
 from backends.states import DISK_ACTIONS, DISK_TARGETS, SNAPSHOT_ACTIONS
 from backends.store.database import Connection
@@ -23,12 +23,15 @@ LEAST_DISK_BYTES = 2**20
 
 
 class DiskChanges(TypedDict, total=False):
-    """size_bytes only grows (`Invalid`); image_name can't change (`NotApplicable`)."""
+    """size_bytes only grows (`Invalid`); image_name and pool can't change (`NotApplicable`), read_only not while it is
+    attached (`Conflict`)."""
 
     title: str | None
     summary: str | None
     size_bytes: int
     image_name: str | None
+    pool: Pool
+    read_only: bool
 
 
 class DiskDoor(ImageDoor):
@@ -46,14 +49,12 @@ class DiskDoor(ImageDoor):
     def create_disk(self, new: NewDisk) -> Disk:
         check_text("the title", new.title)
         check_text("the summary", new.summary, 8192)
-        if new.image_name and new.pool is Pool.ISCSI:
-            raise Invalid("a storage on a storage host can't be made from an image yet")
         with self._change() as connection:
             image = self._usable_image(new.image_name) if new.image_name else None
             size_bytes = new.size_bytes or (image.size_bytes if image else 0)
             if image is not None and size_bytes < image.size_bytes:
                 raise Invalid(f"the size is {size_bytes} bytes; the image {image.name!r} needs {image.size_bytes}")
-            return self._new_disk(connection, new, size_bytes, image_id=image.id if image else None)
+            return self._new_disk(connection, new, size_bytes, image=image)
 
     def _new_disk(
         self,
@@ -61,20 +62,23 @@ class DiskDoor(ImageDoor):
         new: NewDisk,
         size_bytes: int,
         *,
-        image_id: UUID | None = None,
+        image: Image | None = None,
         source: Disk | None = None,
     ) -> Disk:
+        """Where the source is, where the caller says, or on a storage host if there is one with room; what is made
+        from an image only beside the machines, unless the caller says otherwise: there it stores what differs.
+        """
         check_range("the size in bytes", size_bytes, LEAST_DISK_BYTES, MOST_DISK_BYTES)
         size_bytes = -(-size_bytes // 512) * 512
         disk_id = new.id or uuid4()
-        pools = (Pool.FILE,) if image_id or source else (new.pool,) if new.pool else (Pool.ISCSI, Pool.FILE)
-        for pool in pools:
+        chosen = source.pool if source else new.pool or (Pool.FILE if image else None)
+        for pool in (chosen,) if chosen else (Pool.ISCSI, Pool.FILE):
             need = Need(disk_bytes=size_bytes, host=source.host if source else None, pool=pool)
             host = choose_host(connection, need)
             if host is not None:
                 break
         if source is not None and host is None:
-            raise Conflict(f"there is no room for a copy: {shortage(connection, need)}")
+            raise OutOfRoom(f"there is no room for a copy: {shortage(connection, need)}")
         self._insert(
             connection,
             "disk",
@@ -84,13 +88,16 @@ class DiskDoor(ImageDoor):
                 "title": new.title,
                 "summary": new.summary,
                 "size_bytes": size_bytes,
-                "image_id": image_id,
+                "image_id": image.id if image else None,
                 "source_disk_id": source.id if source else None,
                 "host": host,
                 "pool": pool.value,
+                "read_only": new.read_only,
                 "state_message": "" if host else waiting_message(connection, need),
             },
         )
+        if image is not None and pool is Pool.ISCSI:
+            fill_with_image(connection, disk_id, image)
         self._tag_new(connection, new.tag_ids, disk_id)
         self._converge(connection, host, Kind.DISK, disk_id)
         return self.disk(disk_id)
@@ -103,6 +110,11 @@ class DiskDoor(ImageDoor):
             values = {name: value for name, value in changes.items() if getattr(disk, name) != value}
             if "image_name" in values:
                 raise NotApplicable("a storage is made from an image or not: its image can't change; make a new one")
+            if "pool" in values:
+                raise NotApplicable(f"the storage {disk_id} is in the pool {disk.pool} and stays there: make a new one")
+            if "read_only" in values:
+                check_not_attached(connection, disk_id)
+                check_not_exported(connection, disk_id)
             if "size_bytes" in values:
                 self.resize_disk(disk_id, changes["size_bytes"])
                 del values["size_bytes"]
@@ -124,6 +136,7 @@ class DiskDoor(ImageDoor):
             self._remove_disk(connection, disk_id, disk.host)
 
     def _remove_disk(self, connection: Connection, disk_id: UUID, host: str | None) -> None:
+        connection.execute("DELETE FROM disk_filling WHERE disk_id = %s", [disk_id])
         self._update(connection, "disk", disk_id, {"deleting": True})
         if host is None:
             connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk_id])
@@ -152,6 +165,8 @@ class DiskDoor(ImageDoor):
     def resize_disk(self, disk_id: UUID, size_bytes: int) -> Disk:
         with self._change() as connection:
             disk = self._applicable(disk_id, "resize")
+            if disk.read_only:
+                raise NotApplicable(f"the storage {disk_id} is read-only, so it can't grow")
             check_range("the size in bytes", size_bytes, LEAST_DISK_BYTES, MOST_DISK_BYTES)
             size_bytes = -(-size_bytes // 512) * 512
             if size_bytes < disk.size_bytes:
@@ -161,7 +176,7 @@ class DiskDoor(ImageDoor):
             if disk.host is not None:
                 need = Need(disk_bytes=size_bytes - disk.size_bytes, host=disk.host, pool=disk.pool)
                 if choose_host(connection, need) is None:
-                    raise Conflict(f"the storage can't grow: {shortage(connection, need)}")
+                    raise OutOfRoom(f"the storage can't grow: {shortage(connection, need)}")
             values = {"size_bytes": size_bytes, "state": DiskState.RESIZE.value}
             self._update(connection, "disk", disk_id, values if disk.host else {"size_bytes": size_bytes})
             self._converge(connection, disk.host, Kind.DISK, disk_id)
@@ -205,8 +220,8 @@ class DiskDoor(ImageDoor):
                 check_not_copied(connection, each)
             if source_id == disk_id:
                 raise Invalid(f"the storage {disk_id} can't be restored from itself")
-            if Pool.ISCSI in (disk.pool, source.pool):
-                raise Conflict(f"the storage {disk_id} can't be restored: disks served by iSCSI can't be copied yet")
+            if disk.read_only:
+                raise NotApplicable(f"the storage {disk_id} is read-only, so it can't be restored")
             if disk.host is None or disk.host != source.host:
                 raise Conflict(f"the storage {source_id} is on host {source.host}, not on {disk.host}")
             if source.size_bytes > disk.size_bytes:
@@ -222,8 +237,8 @@ class DiskDoor(ImageDoor):
             if disk.host is None:
                 raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
             check_not_copied(connection, disk_id)
-            if disk.pool is Pool.ISCSI:
-                raise Conflict(f"the storage {disk_id} is served by iSCSI, of which no {action} can be made yet")
+            if new.pool not in (None, disk.pool):
+                raise Invalid(f"a copy of the storage {disk_id} is in its pool, {disk.pool}, not in {new.pool}")
             size_bytes = new.size_bytes or disk.size_bytes
             if size_bytes < disk.size_bytes:
                 raise Invalid(f"the size is {size_bytes} bytes; a copy of the storage needs {disk.size_bytes}")

@@ -97,9 +97,9 @@ class ExportDoor(Door):
             disk = self._one(DISKS, disk_id, lock=True)
             for machine_id in machine_ids or ():
                 self._one(MACHINES, machine_id)
-            attached = connection.execute(attached_on, [disk_id]).fetchone()
-            if machine_ids is not None and attached is not None and attached[0] not in machine_ids and not attached[1]:
-                raise Conflict(f"the storage {disk_id} is attached to the compute {attached[0]}: detach it first")
+            for machine_id, is_off in connection.execute(attached_on, [disk_id]).fetchall():
+                if machine_ids is not None and machine_id not in machine_ids and not is_off:
+                    raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
             connection.execute("DELETE FROM disk_permit WHERE disk_id = %s", [disk_id])
             for machine_id in machine_ids or ():
                 connection.execute(

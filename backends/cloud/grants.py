@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from backends.errors import Conflict, NotAllowed
-from backends.model import Disk
+from backends.model import Disk, Image
 from backends.store.database import Connection
 
 INITIATOR_PREFIX = "iqn.2026-01.local.altostratus:"
@@ -33,6 +33,28 @@ def check_not_exported(connection: Connection, disk_id: UUID) -> None:
     ).fetchone()
     if row is not None:
         raise Conflict(f"the storage {disk_id} is exported to the initiator {row[0]}: withdraw that first")
+
+
+def check_not_attached(connection: Connection, disk_id: UUID) -> None:
+    row = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s LIMIT 1", [disk_id]).fetchone()
+    if row is not None:
+        raise Conflict(f"the storage {disk_id} is attached to the compute {row[0]}: detach it first")
+
+
+def fill_with_image(connection: Connection, disk_id: UUID, image: Image) -> None:
+    """Asks a host that has the image to write it to a new served disk: the one where it was saved, else the first.
+
+    `Conflict` where none is alive.
+    """
+    made = connection.execute(
+        "INSERT INTO disk_filling (disk_id, host, initiator, secret)"
+        " SELECT %s, h.name, %s, %s FROM host h, image i WHERE i.id = %s AND h.pool = 'file'"
+        " AND h.name = coalesce(i.host, h.name) AND h.heartbeat_at > now() - interval '60 seconds'"
+        " ORDER BY h.name LIMIT 1",
+        [disk_id, f"{INITIATOR_PREFIX}{disk_id}", new_secret(), image.id],
+    )
+    if made.rowcount == 0:
+        raise Conflict(f"no host that has the image {image.name!r} answers, so no storage can be made from it now")
 
 
 def check_permit(connection: Connection, disk: Disk, machine_id: UUID) -> None:

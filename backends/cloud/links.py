@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from backends.cloud.copies import check_not_copied
 from backends.cloud.door import Door, check_text
-from backends.cloud.grants import check_not_exported, check_permit, grant_attachment
+from backends.cloud.grants import check_not_attached, check_not_exported, check_permit, grant_attachment
 from backends.errors import Conflict, Invalid, NoCapacity, NotFound
 from backends.jobs import Kind
 from backends.model import (
@@ -323,9 +323,10 @@ class LinkDoor(Door):
         disk = self._one(DISKS, new.disk_id, lock=True)
         if disk.wanted is DiskState.OFFLINE:
             raise Conflict(f"the storage {disk.id} is offline: take it online first")
-        taken = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [new.disk_id]).fetchone()
-        if taken:
-            raise Conflict(f"the storage {disk.id} is attached to the compute {taken[0]}: detach it first")
+        if not disk.read_only:
+            check_not_attached(connection, disk.id)
+        elif self._is_attached(connection, disk.id, machine_id):
+            raise Conflict(f"the storage {disk.id} is attached to the compute {machine_id} already")
         if disk.snapshot_of is not None:
             raise Conflict(f"the storage {disk.id} is a snapshot of {disk.snapshot_of}: attach a copy of it")
         check_not_copied(connection, disk.id, only_restored=True)
@@ -344,12 +345,20 @@ class LinkDoor(Door):
                 "title": new.title,
                 "device": device,
                 "mount_point": new.mount_point,
+                "read_only": disk.read_only,
             },
         )
         if disk.pool is Pool.ISCSI:
             grant_attachment(connection, disk.id, attachment_id)
             self._converge(connection, disk.host, Kind.DISK, disk.id)
         return attachment_id
+
+    @staticmethod
+    def _is_attached(connection: Connection, disk_id: UUID, machine_id: UUID) -> bool:
+        row = connection.execute(
+            "SELECT 1 FROM attachment WHERE disk_id = %s AND machine_id = %s", [disk_id, machine_id]
+        ).fetchone()
+        return row is not None
 
     @staticmethod
     def _free_device(connection: Connection, machine_id: UUID, asked: str | None, has_root: bool) -> str:

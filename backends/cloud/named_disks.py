@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict, cast
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from backends.cloud.disks import DiskDoor
+from backends.cloud.disks import DiskChanges, DiskDoor
 from backends.cloud.objects import check_name
 from backends.errors import Conflict, Invalid, NotFound
 from backends.model import DiskState, NewDisk, Pool
@@ -57,10 +57,19 @@ class NamedDisk:
     fields: Mapping[str, Any]
     """Those that the standard doesn't define."""
     snapshot_of: UUID | None
+    read_only: bool
 
     @property
     def name(self) -> str:
         return self.way[-1]
+
+
+class DiskWishes(TypedDict, total=False):
+    """What is left out is chosen, or stays as it was."""
+
+    size_bytes: int
+    pool: Pool
+    read_only: bool
 
 
 class NamedDiskDoor(DiskDoor):
@@ -91,7 +100,7 @@ class NamedDiskDoor(DiskDoor):
             raise NotFound(f"there is no {what} {name[:300]!r}")
         return NamedDisk(
             row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
-            row[10], row[11],
+            row[10], row[11], row[12],
         )  # fmt: skip
 
     def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:
@@ -120,16 +129,19 @@ class NamedDiskDoor(DiskDoor):
     def create_named_disk(
         self,
         name: str,
-        size_bytes: int | None,
+        wishes: DiskWishes,
         metadata: Mapping[str, Any],
         source: NamedDisk | None = None,
         fields: Mapping[str, Any] = MappingProxyType({}),
     ) -> NamedDisk:
-        """Blank, or a full copy of `source`, whose size is the least and the default. `Conflict`: the name is taken."""
+        """Blank, or a full copy of `source`, whose size is the least and the default, and whose pool the only one.
+
+        `Conflict`: the name is taken.
+        """
         check_name(name, ObjectKind.CONTAINER)
         if UUID_LIKE.fullmatch(name):
             raise Invalid(f"the name is {name}: UUIDs are the names of disks that were given none")
-        new = NewDisk(size_bytes or 0, title=name)
+        new = NewDisk(title=name, **wishes)
         with self._change() as connection:
             disk = self.create_disk(new) if source is None else self.clone_disk(source.id, new)
             try:
@@ -154,16 +166,17 @@ class NamedDiskDoor(DiskDoor):
     def change_named_disk(
         self,
         disk: NamedDisk,
-        size_bytes: int | None = None,
+        wishes: DiskWishes,
         metadata: Mapping[str, Any] | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
         """None: as it was. It only grows (`Invalid`)."""
         with self._change() as connection:
-            if size_bytes is not None and size_bytes < disk.size_bytes:
+            size_bytes = wishes.get("size_bytes", disk.size_bytes)
+            if size_bytes < disk.size_bytes:
                 raise Invalid(f"cdmi_assignedsize is {size_bytes}: a disk of {disk.size_bytes} bytes can only grow")
-            if size_bytes is not None and size_bytes > disk.size_bytes:
-                self.resize_disk(disk.id, size_bytes)
+            if any(getattr(disk, name) != value for name, value in wishes.items()):
+                self.update_disk(disk.id, cast(DiskChanges, wishes))
             if metadata is not None or fields is not None:
                 parameters = {
                     "id": disk.id,

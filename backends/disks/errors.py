@@ -41,7 +41,7 @@ class SizeTooSmall(DiskError):
 
 
 class ToolFailed(DiskError):
-    """qemu-img failed in a way that none of the others describes."""
+    """A program failed in a way that none of the others describes."""
 
 
 class TargetRefused(DiskError):

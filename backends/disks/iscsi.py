@@ -158,6 +158,12 @@ class Targets:
                     _open(self._group(spec.id))
         return failed
 
+    def close(self, disk_id: UUID) -> None:
+        """Nobody can log in, and who is logged in waits, until `ensure_target`."""
+        with _failing(f"close the target of disk {disk_id}"):
+            if (CONFIGFS / "iscsi" / self.target_name(disk_id)).is_dir():
+                self._group(disk_id).enable = False
+
     def absent(self, disk_id: UUID) -> None:
         """Sessions are closed; the bytes stay where they are."""
         with _failing(f"stop serving disk {disk_id}"):

@@ -1,4 +1,4 @@
-"""Running qemu-img as a child with limits on memory, processor time and real time.
+"""Running programs as children, qemu-img with limits on memory, processor time and real time.
 
 Which arguments are safe is the callers' affair; all of them name formats, so that qemu-img never guesses.
 """
@@ -17,14 +17,24 @@ COPY_SECONDS = 4 * 3600
 FORMATS_WITH_BACKING = ("qcow2", "vmdk")
 
 
-def qemu_img(*arguments: str, seconds: int = INSPECTION_SECONDS) -> str:
-    """The standard output of `qemu-img ARGUMENTS`."""
+def qemu_img(*arguments: str, seconds: int = INSPECTION_SECONDS, descriptors: tuple[int, ...] = ()) -> str:
+    """The standard output of `qemu-img ARGUMENTS`, which inherits the open file descriptors that are named."""
     limits = ["prlimit", f"--as={MEMORY_LIMIT_BYTES}", f"--cpu={seconds}", "--core=0"]
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    return _output([*limits, "qemu-img", *arguments], f"qemu-img {arguments[0]}", seconds, descriptors)
+
+
+def run(*command: str, seconds: int) -> str:
+    """The standard output of a program that may have all that it takes, but not more time."""
+    return _output(list(command), command[0], seconds)
+
+
+def _output(command: list[str], name: str, seconds: int, descriptors: tuple[int, ...] = ()) -> str:
+    environment = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin", "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            [*limits, "qemu-img", *arguments],
+            command,
             env=environment,
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -33,20 +43,30 @@ def qemu_img(*arguments: str, seconds: int = INSPECTION_SECONDS) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as expired:
-        raise ToolFailed(f"qemu-img {arguments[0]} took longer than {seconds} seconds") from expired
+        raise ToolFailed(f"{name} took longer than {seconds} seconds") from expired
     if done.returncode != 0:
-        raise failure(arguments[0], done.returncode, done.stderr)
+        raise failure(name, done.returncode, done.stderr)
     return done.stdout
 
 
-def failure(command: str, status: int, message: str) -> DiskError:
-    """The error that qemu-img's message means; only its last line is kept, and not at any length."""
-    last_line = (message.strip().splitlines() or ["no message"])[-1][:300]
-    if "No space left on device" in message or "Disk quota exceeded" in message:
+NO_ROOM = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "insufficient free space",  # from here on LVM's words
+    "Insufficient free space",
+    "reached threshold",
+    "out of data space",
+)
+
+
+def failure(name: str, status: int, message: str) -> DiskError:
+    """The error that the program's message means; only its last line is kept, and not at any length."""
+    last_line = (message.strip().splitlines() or ["no message"])[-1].strip()[:300]
+    if any(words in message for words in NO_ROOM):
         return PoolFull(f"the pool is full: {last_line}")
     if "Failed to get" in message and "lock" in message:
         return InUse(f"a running machine has it open: {last_line}")
-    return ToolFailed(f"qemu-img {command} ended with status {status}: {last_line}")
+    return ToolFailed(f"{name} ended with status {status}: {last_line}")
 
 
 def open_options(path: Path, image_format: str, *, backing: dict[str, object] | None) -> dict[str, object]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -251,44 +249,6 @@ def killed_before(step: int, call: Callable[[], object]) -> bool:
         return True
     assert os.WEXITSTATUS(status) == 0
     return False
-
-
-@pytest.fixture
-def logical_volume(tmp_path: Path) -> Iterator[Path]:
-    """A logical volume of 16 MiB, whose nodes LVM makes itself: there is no udev in the lab."""
-    disk, group = tmp_path / "disk", f"lab{secrets.token_hex(4)}"
-    with disk.open("wb") as file:
-        file.truncate(64 * MIB)
-    device = _run("losetup", "--find", "--show", str(disk)).strip()
-    own = [
-        "--config",
-        f'devices {{ filter = ["a|^{device}$|", "r|.*|"] }} activation {{ udev_sync = 0 udev_rules = 0 }}',
-    ]
-    try:
-        _run("vgcreate", *own, group, device)
-        _run("lvcreate", *own, "--yes", "--wipesignatures", "n", "--zero", "n", "-L", "16M", "-n", "disk", group)
-        yield Path(f"/dev/{group}/disk")
-        _run("vgremove", *own, "--yes", group)
-    finally:
-        _run("losetup", "--detach", device)
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_logical_volume_is_served_as_a_file_is(targets: Targets, logical_volume: Path) -> None:
-    guest = grant()
-    spec = TargetSpec(uuid4(), logical_volume, 16 * MIB, (guest,))
-    unit = targets.ensure_target(spec)
-    assert targets.ensure_target(spec) == unit
-    assert bytes.fromhex(unit.logical_unit_name.removeprefix("0x")).decode("latin-1") in log_in(targets, spec.id, guest)
-    url = portal_url(guest, f"{targets.target_name(spec.id)}/0")
-    assert str(16 * MIB) in initiator("iscsi-readcapacity16", guest, url, "-s").stdout
-    targets.absent(spec.id)
-    assert traces(targets) == []
 
 
 def test_missing_file_is_named(targets: Targets) -> None:

@@ -16,6 +16,10 @@ from backends.store.database import Connection, Database
 from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
 from tests.conftest import GIB
 
+BESIDE, SERVED = (
+    f'{term}; scheme="http://altostratus.local/occi/storage_tpl#"; class="mixin"' for term in ("file", "iscsi")
+)
+
 
 @pytest.fixture
 def occi(cloud: Cloud) -> OcciClient:
@@ -35,7 +39,7 @@ def settle(sql: Connection) -> None:
 
 def make(cdmi: CdmiClient, name: str, size_bytes: int = GIB, root: str = "/cdmi/", **fields: object) -> str:
     """Its object ID."""
-    body = {"metadata": {"cdmi_assignedsize": str(size_bytes), "colour": "red"}, **fields}
+    body = {"metadata": {"cdmi_assignedsize": str(size_bytes), "colour": "red"}} | fields
     made = cdmi.send("PUT", f"{root}disks/{name}/", CONTAINER, body)
     assert made.status_code == 202, made.text
     assert made.headers["Location"].endswith(f"{root}disks/{name}/")
@@ -253,7 +257,7 @@ def test_metadata_of_a_disk_changes_by_item_or_as_a_whole(cdmi: CdmiClient, sql:
     assert shown == {"colour": "red", "shape": "round"}
     assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": {"only": "x"}}).status_code == 204
     shown = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["metadata"]
-    assert {name for name in shown if not name.startswith("cdmi_")} == {"only"}
+    assert {name for name in shown if not name.startswith(("cdmi_", "altostratus_"))} == {"only"}
     assert shown["cdmi_assignedsize"] == str(GIB)
 
 
@@ -282,3 +286,58 @@ def test_a_disk_keeps_the_fields_and_wishes_that_any_container_keeps(cdmi: CdmiC
     }.items():  # fmt: skip
         refused = cdmi.send("PUT", f"/cdmi/disks/data/?metadata:{name}", CONTAINER, {"metadata": {name: value}})
         assert (refused.status_code, name[1:] in refused.text) == (400, True)
+
+
+def test_the_pool_of_a_disk_and_that_nobody_writes_to_it_show_in_both(
+    cdmi: CdmiClient, occi: OcciClient, sql: Connection
+) -> None:
+    sql.execute(
+        "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal, heartbeat_at)"
+        " VALUES ('store1', 0, 0, %s, 'none', 'iscsi', '192.0.2.7:3260', now() + interval '1 day')",
+        [2**40],
+    )
+    asked = {"cdmi_assignedsize": str(GIB), "altostratus_pool": "file", "altostratus_readonly": "true"}
+    storage = storage_of(make(cdmi, "static", metadata=asked))
+    served = storage_of(make(cdmi, "served"))
+    settle(sql)
+    shown = occi.document(storage)
+    assert {"http://altostratus.local/occi/storage_tpl#file", "http://altostratus.local/occi/storage#readonly"} <= set(
+        shown["mixins"]  # type: ignore[call-overload]
+    )
+    assert shown["attributes"]["local.altostratus.storage.readonly"] is True  # type: ignore[index]
+    assert "http://altostratus.local/occi/storage_tpl#iscsi" in str(occi.document(served)["mixins"])
+    assert occi.send("GET", "/storage_tpl/iscsi/", accept="text/uri-list").text.split()[0].endswith(served)
+
+    beside = occi.make("/storage/", STORAGE, BESIDE, attributes="occi.storage.size=1.0")
+    settle(sql)
+    metadata = f"/cdmi/disks/{beside.removeprefix('/storage/')}/?metadata"
+    read = cdmi.send("GET", metadata, CONTAINER).json["metadata"]
+    assert (read["altostratus_pool"], read["altostratus_readonly"]) == ("file", "false")
+    assert (
+        cdmi.send("PUT", metadata, CONTAINER, {"metadata": {**read, "altostratus_readonly": "true"}}).status_code == 204
+    )
+    assert occi.send("POST", beside, attributes="local.altostratus.storage.readonly=false").status_code == 200
+    assert cdmi.send("GET", metadata, CONTAINER).json["metadata"]["altostratus_readonly"] == "false"
+
+    moved = {"metadata": {**read, "altostratus_pool": "iscsi"}}
+    assert cdmi.send("PUT", metadata, CONTAINER, moved).status_code == 409
+    for wrong in ({"altostratus_pool": "tape"}, {"altostratus_readonly": 1}):
+        refused = cdmi.send(
+            "PUT", "/cdmi/disks/wrong/", CONTAINER, {"metadata": {"cdmi_assignedsize": "1048576", **wrong}}
+        )
+        assert refused.status_code == 400, refused.text
+    elsewhere = {"copy": "/cdmi/disks/static/", "metadata": {"altostratus_pool": "iscsi"}}
+    assert "is in its pool, file" in cdmi.send("PUT", "/cdmi/disks/copy/", CONTAINER, elsewhere).text
+    both = occi.send("POST", "/storage/", STORAGE, BESIDE, SERVED, attributes="occi.storage.size=1.0")
+    assert (both.status_code, "Two templates" in both.text) == (400, True)
+
+
+def test_without_room_for_a_copy_the_answer_is_507_and_409(cdmi: CdmiClient, occi: OcciClient, sql: Connection) -> None:
+    storage = storage_of(make(cdmi, "data"))
+    settle(sql)
+    sql.execute("UPDATE host SET disk_bytes = %s", [GIB])
+    copied = cdmi.send("PUT", "/cdmi/disks/copy/", CONTAINER, {"copy": "/cdmi/disks/data/"})
+    assert (copied.status_code, "disk short" in copied.text) == (507, True)
+    grown = {"metadata": {"cdmi_assignedsize": str(2 * GIB)}}
+    assert cdmi.send("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize", CONTAINER, grown).status_code == 507
+    assert occi.send("POST", f"{storage}?action=backup", action("storage", "backup")).status_code == 409

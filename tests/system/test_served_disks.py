@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from backends.cloud import Cloud
-from backends.errors import Conflict, Invalid, NotAllowed, NotFound
-from backends.model import Disk, MachineState, NewAttachment, NewDisk, NewMachine, Pool
+from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable, NotFound, OutOfRoom
+from backends.model import Disk, DiskState, MachineState, NewAttachment, NewDisk, NewMachine, Pool
 from backends.placement import place_waiting
 from backends.store.database import Connection
 
@@ -68,9 +68,19 @@ def test_without_a_living_storage_host_it_goes_beside_the_machines(cloud: Cloud,
     assert cloud.disk(waiting.id).host == storage
 
 
-def test_disk_made_from_an_image_stays_beside_the_machines(cloud: Cloud, image: str, storage: str) -> None:
+def test_disk_made_from_an_image_stays_beside_the_machines_unless_it_is_asked_for_elsewhere(
+    cloud: Cloud, sql: Connection, image: str, storage: str
+) -> None:
     assert cloud.create_disk(NewDisk(image_name=image)).pool is Pool.FILE
-    with pytest.raises(Invalid, match="image"):
+    made = cloud.create_disk(NewDisk(image_name=image, pool=Pool.ISCSI))
+    assert (made.pool, made.host, made.size_bytes) == (Pool.ISCSI, storage, GIB)
+    filling = sql.execute("SELECT disk_id, host, length(secret) FROM disk_filling").fetchall()
+    assert filling == [(made.id, "rack1", 16)]
+    assert cloud.export(made.id) is None
+    cloud.delete_disk(made.id)
+    assert sql.execute("SELECT count(*) FROM disk_filling").fetchone() == (0,)
+    sql.execute("UPDATE host SET heartbeat_at = now() - interval '1 hour' WHERE name = 'rack1'")
+    with pytest.raises(Conflict, match="no host that has the image"):
         cloud.create_disk(NewDisk(image_name=image, pool=Pool.ISCSI))
 
 
@@ -183,10 +193,66 @@ def _is_refused_at_the_start(cloud: Cloud, sql: Connection, disk_id: UUID, machi
         cloud.start_machine(machine_id)
 
 
-def test_served_disk_grows_and_is_not_copied(cloud: Cloud, sql: Connection, storage: str) -> None:
+def test_served_disk_grows_and_is_copied_where_it_is(cloud: Cloud, sql: Connection, storage: str) -> None:
     disk = served(cloud, sql)
     assert cloud.resize_disk(disk.id, 2 * GIB).size_bytes == 2 * GIB
     assert jobs_of(sql, storage)[-1] == f"disk {disk.id}"
     sql.execute("UPDATE disk SET state = 'online' WHERE id = %s", [disk.id])
-    with pytest.raises(Conflict, match="no snapshot can be made"):
+    copy = cloud.snapshot_disk(disk.id)
+    assert (copy.pool, copy.host, copy.size_bytes) == (Pool.ISCSI, storage, 2 * GIB)
+    assert jobs_of(sql, storage)[-1] == f"disk {copy.id}"
+    assert cloud.disk(disk.id).state is DiskState.SNAPSHOT
+    sql.execute("UPDATE disk SET source_disk_id = NULL, state = 'online', observed_generation = generation")
+    cloud.restore_disk(disk.id, copy.id)
+    assert jobs_of(sql, storage)[-1] == f"disk {disk.id}"
+
+
+def test_full_pool_takes_nothing_more_and_says_so(cloud: Cloud, sql: Connection, storage: str) -> None:
+    disk = served(cloud, sql)
+    sql.execute("UPDATE host SET is_full = true WHERE name = %s", [storage])
+    assert cloud.create_disk(NewDisk(size_bytes=GIB)).pool is Pool.FILE
+    waiting = cloud.create_disk(NewDisk(size_bytes=GIB, pool=Pool.ISCSI))
+    assert (waiting.host, waiting.state_message) == (
+        None, "waiting for room: asks for 1 GiB of disk; disk short on every host"
+    )  # fmt: skip
+    with pytest.raises(OutOfRoom, match="disk short on host store1"):
         cloud.snapshot_disk(disk.id)
+    with pytest.raises(OutOfRoom, match="can't grow"):
+        cloud.resize_disk(disk.id, 2 * GIB)
+    sql.execute("UPDATE host SET is_full = false WHERE name = %s", [storage])
+    place_waiting(sql)
+    assert cloud.disk(waiting.id).host == storage
+
+
+@pytest.mark.parametrize("pool", list(Pool))
+def test_disk_that_can_be_written_has_one_machine_and_a_read_only_one_has_many(
+    cloud: Cloud, sql: Connection, storage: str, pool: Pool
+) -> None:
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB, pool=pool))
+    first, second = cloud.create_machine(NewMachine()), cloud.create_machine(NewMachine())
+    attachment = cloud.attach(first.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match=f"attached to the compute {first.id}"):
+        cloud.attach(second.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match=f"attached to the compute {first.id}"):
+        cloud.update_disk(disk.id, {"read_only": True})
+    cloud.detach(attachment.id)
+    sql.execute("DELETE FROM attachment")
+    assert cloud.update_disk(disk.id, {"read_only": True}).read_only
+    for machine in (first, second):
+        cloud.attach(machine.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match=f"attached to the compute {second.id} already"):
+        cloud.attach(second.id, NewAttachment(disk.id))
+    for change in ({"read_only": False}, {"size_bytes": 2 * GIB}):
+        with pytest.raises((Conflict, NotApplicable), match=r"attached to the compute|read-only"):
+            cloud.update_disk(disk.id, change)  # type: ignore[arg-type]
+    with pytest.raises(Conflict, match="is attached"):
+        cloud.delete_disk(disk.id)
+    with pytest.raises(Conflict, match="detach it first"):
+        cloud.permit_machines(disk.id, [first.id])
+
+
+def test_pool_of_a_disk_does_not_change(cloud: Cloud, storage: str) -> None:
+    disk = cloud.create_disk(NewDisk(size_bytes=GIB))
+    assert cloud.update_disk(disk.id, {"pool": Pool.ISCSI}).pool is Pool.ISCSI
+    with pytest.raises(NotApplicable, match="in the pool iscsi and stays there"):
+        cloud.update_disk(disk.id, {"pool": Pool.FILE})

@@ -10,7 +10,7 @@ SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share
         n.cidr6, n.masquerade6, host(i.address6), host(i.plugged_address6)) ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
     (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting,
-        d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served)
+        a.read_only, d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served)
         ORDER BY a.device)
      FROM attachment a JOIN disk d ON d.id = a.disk_id LEFT JOIN host h ON h.name = d.host
      LEFT JOIN disk_grant g ON g.attachment_id = a.id WHERE a.machine_id = m.id)
@@ -92,6 +92,9 @@ WHERE a.machine_id = %(id)s AND (d.deleting OR d.pool = 'iscsi') AND d.host IS N
 -- name: disk_of_attachment
 SELECT d.id, d.host, d.pool FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.id = %(id)s
 
+-- name: link_waits
+UPDATE attachment SET state_message = %(message)s WHERE id = %(id)s
+
 -- name: machine_waits
 UPDATE machine SET state_message = %(message)s WHERE id = %(id)s
 
@@ -110,9 +113,22 @@ WHERE id = %(id)s
 
 -- name: disk
 SELECT d.id, d.size_bytes, d.image_id, d.source_disk_id, d.wanted, d.generation, d.observed_generation, d.deleting,
-    a.machine_id, EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting)
-FROM disk d LEFT JOIN attachment a ON a.disk_id = d.id
-WHERE d.id = %(id)s
+    (SELECT a.machine_id FROM attachment a WHERE a.disk_id = d.id ORDER BY a.sequence LIMIT 1),
+    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting), d.read_only
+FROM disk d
+WHERE d.id = %(id)s AND d.pool = 'file'
+
+-- name: disk_to_fill
+-- Its image is to be written to it by this host, as soon as its target lets that in.
+SELECT d.image_id, d.host, h.portal, d.target_identifier, f.initiator, f.secret
+FROM disk_filling f JOIN disk d ON d.id = f.disk_id JOIN host h ON h.name = d.host
+WHERE f.disk_id = %(id)s AND f.host = %(host)s AND d.target_identifier IS NOT NULL AND h.portal IS NOT NULL
+
+-- name: disk_filled
+DELETE FROM disk_filling WHERE disk_id = %(id)s
+
+-- name: disk_not_filled
+UPDATE disk SET state = 'error', state_message = %(message)s WHERE id = %(id)s
 
 -- name: disk_observed
 UPDATE disk SET state = %(state)s, state_message = %(message)s,

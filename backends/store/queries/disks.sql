@@ -11,7 +11,7 @@ SELECT d.id,
         ELSE ARRAY['disks', p.shown_name, 'cdmi_snapshots', d.shown_name] END,
     d.size_bytes, d.state, d.state_message,
     d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END AND d.source_disk_id IS NULL,
-    d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of
+    d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of, d.read_only
 FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
     ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
 WHERE p.project_id = %(project)s AND p.shown_name = %(name)s AND NOT p.deleting AND p.snapshot_of IS NULL

@@ -9,13 +9,13 @@ WHERE heartbeat_at > now() - interval '60 seconds'
   AND pool = %(pool)s
   AND cores_taken + %(cores)s <= cores
   AND memory_taken_mib + %(memory_mib)s <= memory_mib
-  AND (%(disk_bytes)s::bigint = 0 OR disk_taken_bytes + %(disk_bytes)s <= disk_bytes)
+  AND (%(disk_bytes)s::bigint = 0 OR NOT is_full AND disk_taken_bytes + %(disk_bytes)s <= disk_bytes)
 ORDER BY memory_mib - memory_taken_mib DESC, name
 LIMIT 1
 
 -- name: most_free
 -- Each of these by itself, perhaps of different hosts; NULL where no host is alive.
-SELECT max(cores - cores_taken), max(memory_mib - memory_taken_mib), max(disk_bytes - disk_taken_bytes)
+SELECT max(cores - cores_taken), max(memory_mib - memory_taken_mib), max(CASE WHEN is_full THEN 0 ELSE disk_bytes - disk_taken_bytes END)
 FROM host
 WHERE heartbeat_at > now() - interval '60 seconds' AND (%(host)s::text IS NULL OR name = %(host)s) AND pool = %(pool)s
 

@@ -2,23 +2,27 @@
 
 -- name: disk
 -- A grant whose attachment is going stays until the compute host has let go of the disk.
-SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting,
+SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting, d.read_only, d.source_disk_id,
+    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting),
+    (SELECT json_build_array(f.host, f.initiator, f.secret) FROM disk_filling f WHERE f.disk_id = d.id),
     (SELECT json_agg(json_build_array(g.id, g.initiator, g.secret)) FROM disk_grant g WHERE g.disk_id = d.id)
 FROM disk d
 WHERE d.id = %(id)s AND d.host = %(host)s AND d.pool = 'iscsi'
 
 -- name: disks
-SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting,
+SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting, d.read_only, d.source_disk_id,
+    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting),
+    (SELECT json_build_array(f.host, f.initiator, f.secret) FROM disk_filling f WHERE f.disk_id = d.id),
     (SELECT json_agg(json_build_array(g.id, g.initiator, g.secret)) FROM disk_grant g WHERE g.disk_id = d.id)
 FROM disk d
 WHERE d.host = %(host)s AND d.pool = 'iscsi'
 
 -- name: disk_served
--- Gives the machine that has it attached, and its host, if there is news for it: a grant or a size.
+-- Gives the machines that have it attached, and their hosts, if there is news for them: a grant or a size.
 WITH before AS (
     SELECT observed_generation FROM disk WHERE id = %(id)s
 ), told AS (
-    UPDATE disk SET state = %(state)s, state_message = '', target_identifier = %(target)s,
+    UPDATE disk SET state = %(state)s, state_message = %(message)s, target_identifier = %(target)s,
         logical_unit_name = %(unit)s, observed_generation = greatest(observed_generation, %(generation)s)
     WHERE id = %(id)s
 ), granted AS (
@@ -29,21 +33,37 @@ FROM attachment a JOIN machine m ON m.id = a.machine_id
 WHERE a.disk_id = %(id)s AND m.host IS NOT NULL
   AND (a.id IN (SELECT attachment_id FROM granted) OR (SELECT observed_generation FROM before) < %(generation)s)
 
+-- name: disk_withdrawn
+-- For a while: whoever isn't logged in yet waits until it is served again.
+UPDATE disk_grant SET served = false WHERE disk_id = %(id)s
+
+-- name: disk_to_fill
+UPDATE disk SET state_message = %(message)s, target_identifier = %(target)s, logical_unit_name = %(unit)s
+WHERE id = %(id)s
+
 -- name: disk_failed
 UPDATE disk SET state = 'error', state_message = %(message)s WHERE id = %(id)s
 
 -- name: sweep
-SELECT d.id, NOT d.deleting AND d.state = d.wanted AND d.generation = d.observed_generation
+SELECT d.id, NOT d.deleting AND d.state IN (d.wanted, 'degraded') AND d.generation = d.observed_generation
     AND NOT EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND NOT g.served)
 FROM disk d
 WHERE d.host = %(host)s AND d.pool = 'iscsi'
+
+-- name: pool_seen
+WITH told AS (
+    UPDATE disk SET state = CASE WHEN %(is_full)s THEN 'degraded' ELSE wanted END, state_message = %(message)s
+    WHERE host = %(host)s AND pool = 'iscsi' AND NOT deleting AND wanted = 'online'
+      AND state = CASE WHEN %(is_full)s THEN 'online' ELSE 'degraded' END
+)
+UPDATE host SET is_full = %(is_full)s WHERE name = %(host)s AND is_full <> %(is_full)s
 
 -- name: register_host
 INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal)
 VALUES (%(name)s, 0, 0, %(disk_bytes)s, 'none', 'iscsi', %(portal)s)
 ON CONFLICT (name) DO UPDATE
-SET cores = 0, memory_mib = 0, disk_bytes = excluded.disk_bytes, domain_type = excluded.domain_type, pool = excluded.pool, portal = excluded.portal,
-    started_at = now(), heartbeat_at = now()
+SET cores = 0, memory_mib = 0, disk_bytes = excluded.disk_bytes, domain_type = excluded.domain_type,
+    pool = excluded.pool, portal = excluded.portal, started_at = now(), heartbeat_at = now()
 
 -- name: forget_dead_jobs
 DELETE FROM procrastinate_jobs WHERE queue_name = %(host)s AND status = 'doing'
