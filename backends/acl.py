@@ -6,9 +6,10 @@ Two defects of the text are mended as its authors meant: masks are joined by OR,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import lru_cache
 from typing import Final
 
 from backends.errors import Invalid
@@ -160,6 +161,7 @@ def is_inherited(acl: Acl) -> bool:
     return bool(acl) and all(ace.flags & AceFlag.INHERITED for ace in acl)
 
 
+@lru_cache(maxsize=1024)
 def inherited(parents: Acl, *, container: bool) -> Acl:
     """What a child without a list of its own gets from its parent's."""
     passed = []
@@ -179,6 +181,7 @@ def inherited(parents: Acl, *, container: bool) -> Acl:
     return tuple(passed) or OWNERS_ACL
 
 
+@lru_cache(maxsize=4096)
 def allowed(acl: Acl, caller: Caller, owner: str) -> AceMask:
     """All that the caller may do: each bit is decided by the first entry about it, and what none is about is denied."""
     granted = AceMask(0)
@@ -213,12 +216,6 @@ def is_administrator(caller: Caller) -> bool:
     return caller.role in (Role.PROJECT_ADMIN, Role.CLOUD_ADMIN)
 
 
-def effective(lists: Sequence[tuple[object, bool]]) -> Acl:
-    """The list in force at the end of a way from the root down: (own `cdmi_acl` or None, whether a container)."""
-    acl: Acl = DEFAULT_ACL
-    for depth, (own, container) in enumerate(lists):
-        if own is not None:
-            acl = parse_acl(own)
-        elif depth:
-            acl = inherited(acl, container=container)
-    return acl
+def below(parents: Acl, own: object, *, container: bool) -> Acl:
+    """The list in force: the object's own `cdmi_acl`, else what it inherits."""
+    return inherited(parents, container=container) if own is None else parse_acl(own)

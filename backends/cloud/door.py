@@ -124,20 +124,36 @@ class Door:
         if self._connection is not None:
             yield self._connection
             return
-        with self._database.connection() as connection, quotas.refusals():
+        with self._database.connection() as connection, self._files_undone():
             try:
-                with connection.transaction():
+                with quotas.refusals(), connection.transaction():
                     self._connection = connection
                     yield connection
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                raise  # perhaps only after the commit: the sweep decides what is left over
-            except BaseException:
-                for file in self._kept_files:
-                    self._values.remove(file)
-                raise
             finally:
                 self._connection = None
-                self._kept_files.clear()
+
+    @contextmanager
+    def _statement(self) -> Iterator[Connection]:
+        """For a change by one statement, its last: a transaction by itself, unless it is part of one."""
+        if self._connection is not None:
+            yield self._connection
+            return
+        with self._database.connection() as connection, self._files_undone(), quotas.refusals():
+            yield connection
+
+    @contextmanager
+    def _files_undone(self) -> Iterator[None]:
+        """Around a change: what it has put on the disk goes if it doesn't come about."""
+        try:
+            yield
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise  # perhaps only after the commit: the sweep decides what is left over
+        except BaseException:
+            for file in self._kept_files:
+                self._values.remove(file)
+            raise
+        finally:
+            self._kept_files.clear()
 
     def _one(self, table: Table[T], resource_id: UUID, *, lock: bool = False) -> T:
         with self._read() as connection:

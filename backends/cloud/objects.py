@@ -20,7 +20,7 @@ from psycopg.types.range import Range
 from backends import acl as acls
 from backends import retention
 from backends.acl import AceMask
-from backends.cloud.door import Door
+from backends.cloud.ways import WayDoor
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.objects import (
     DISKS,
@@ -30,16 +30,15 @@ from backends.objects import (
     VALUE_HASH,
     Address,
     Child,
-    Encoding,
     Found,
     Metadata,
     NewObject,
     ObjectChanges,
     ObjectKind,
-    Referred,
     StoredObject,
 )
 from backends.store.database import Connection, query
+from backends.store.ways import contiguous_bytes
 from backends.values import Received
 
 RIGHT_NAMES = {
@@ -57,18 +56,7 @@ Parts = dict[str, Any]
 """The columns that make a value."""
 
 
-class ObjectDoor(Door):
-    def find_object(self, address: Address, *, valued: bool = False) -> Found:
-        """`NotFound`, or `Referred` where the way leads through a reference. `valued` fetches a value in the row."""
-        found = self._find(address, valued=valued)
-        if found.object.kind is ObjectKind.REFERENCE:
-            raise Referred(found.object.target or "", ())
-        return found
-
-    def find_itself(self, address: Address) -> Found:
-        """As `find_object`, but a reference at the end is found, not followed."""
-        return self._find(address)
-
+class ObjectDoor(WayDoor):
     def children(self, container: Found, offset: int = 0, limit: int | None = None) -> Sequence[Child]:
         """By name. One query, whatever the container holds."""
         self.require(container, AceMask.LIST_CONTAINER)
@@ -88,7 +76,7 @@ class ObjectDoor(Door):
         if not address.names:
             raise Invalid("there is no name for the new object")
         check_name(address.names[-1], kind)
-        parent = self.find_object(Address(address.names[:-1], address.start))
+        parent = self._find_parent(address)
         if parent.object.kind is not ObjectKind.CONTAINER:
             raise NotFound(f"{parent.object.name!r} is no container: nothing can be made in it")
         if parent.names is not None and SNAPSHOTS in parent.names:
@@ -106,30 +94,49 @@ class ObjectDoor(Door):
     ) -> Found:
         """`address` None makes something that only its ID leads to. `Conflict` if the name is taken."""
         check_metadata(new.metadata)
-        with self._kept(value, written) as parts, self._change() as connection:
-            object_id = self._free_identity(connection, new.id)
-            parent = self.may_create(address, new.kind) if address else None
+        if value is not None and value.inline is None:
+            self._missed = None  # it took its time: what was found before may be otherwise now
+        parent = self.may_create(address, new.kind) if address else None
+        metadata = own_metadata(new.metadata)
+        with self._kept(value, written) as parts, self._statement() as connection:
             if parent is None:
                 self._ensure_root(connection)
             if value is not None and new.metadata.get(VALUE_HASH, parent and parent.asked(VALUE_HASH)):
                 parts["sha256"] = value.sha256()
-            self._insert_object(
+            columns: Parts = {
+                "id": self._free_identity(connection, new.id),
+                "name": address.names[-1] if address else None,
+                "mimetype": new.mimetype,
+                "completion": new.completion,
+                "target": new.target,
+                **parts,
+            }
+            created_at, modified_at = self._insert_object(
                 connection,
                 {
-                    "id": object_id,
+                    **columns,
                     "parent": parent.object.id if parent else None,
-                    "name": address.names[-1] if address else None,
                     "kind": new.kind.value,
-                    "metadata": Jsonb(own_metadata(new.metadata)),
-                    "mimetype": new.mimetype,
                     "encoding": new.encoding.value,
-                    "completion": new.completion,
-                    "target": new.target,
+                    "metadata": Jsonb(metadata),
                     "fields": Jsonb(new.fields),
-                    **parts,
                 },
             )
-            return self._find(Address(start=object_id))
+        del columns["written"]
+        made = StoredObject(
+            **columns,
+            parent_id=parent.object.id if parent else None,
+            kind=new.kind,
+            owner=self._caller.user_name,
+            metadata=metadata,
+            encoding=new.encoding,
+            contiguous_bytes=contiguous_bytes(written, parts["size_bytes"]),
+            created_at=created_at,
+            modified_at=modified_at,
+            modifications=0,
+            fields=new.fields,
+        )
+        return self._below(parent, made)
 
     def change_object(self, found: Found, changes: ObjectChanges, value: Received | None = None) -> None:
         """`value` replaces the whole value. Readers see all of the change or nothing."""
@@ -162,65 +169,16 @@ class ObjectDoor(Door):
 
     # How it is done
 
-    def _find(self, address: Address, *, valued: bool = False) -> Found:
-        start = address.start or self._caller.project_id
-        parameters = {
-            "start": start,
-            "project": self._caller.project_id,
-            "names": list(address.names),
-            "valued": valued,
-        }
-        with self._read() as connection:
-            rows = connection.execute(query("objects.way"), parameters).fetchall()
-            if not rows and start == self._caller.project_id:
-                self._ensure_root(connection)
-                rows = connection.execute(query("objects.way"), parameters).fetchall()
-        way = [object_from_row(row) for row in rows]
-        reached = rows[-1][-1] if rows else -1
-        if reached < len(address.names):
-            if way and way[-1].kind is ObjectKind.REFERENCE:
-                raise Referred(way[-1].target or "", address.names[reached:])
-            if reached < 0:
-                raise NotFound("there is no object of this ID")
-            raise NotFound(f"there is no {'/'.join(address.names[: reached + 1])[:300]!r}")
-        return self._found(way)
-
-    def _found(self, way: Sequence[StoredObject]) -> Found:
-        lists = [(one.metadata.get("cdmi_acl"), one.kind is ObjectKind.CONTAINER) for one in way]
-        last = way[-1]
-        in_tree = way[0].id == self._caller.project_id
-        if not in_tree and lists[0][0] is None:
-            acl = acls.inherited(acls.DEFAULT_ACL, container=False)
-        else:
-            acl = acls.effective(lists)
-        above = acls.effective(lists[:-1]) if len(way) > 1 else ()
-        return Found(
-            object=last,
-            names=tuple(one.name or "" for one in way[1:]) if in_tree else None,
-            parent_id=last.parent_id,
-            acl=acl,
-            rights=self._rights(acl, last),
-            parent_rights=self._rights(above, way[-2]) if len(way) > 1 else AceMask(0),
-            ancestors=tuple(way[:-1]),
-        )
-
-    def _rights(self, acl: acls.Acl, stored: StoredObject) -> AceMask:
-        if stored.id == self._caller.project_id and acls.is_administrator(self._caller):
-            return acls.ALL_PERMS  # so that nobody can lock everybody out
-        return acls.allowed(acl, self._caller, stored.owner)
-
-    def _ensure_root(self, connection: Connection) -> None:
-        connection.execute(query("objects.ensure_root"), {"project": self._caller.project_id})
-
-    def _insert_object(self, connection: Connection, values: Parts) -> None:
+    def _insert_object(self, connection: Connection, values: Parts) -> tuple[datetime, datetime]:
+        """When it was made and changed, by PostgreSQL's clock."""
         columns = {"project": self._caller.project_id, "owner": self._caller.user_name}
         try:
-            with connection.transaction():
-                connection.execute(query("objects.insert"), {**columns, **values})
-        except psycopg.errors.UniqueViolation:
-            raise Conflict(f"there is something called {values['name']!r} already") from None
+            row = connection.execute(query("objects.insert"), {**columns, **values}).fetchone()
         except psycopg.errors.ForeignKeyViolation:
             raise NotFound("the container has just been deleted") from None
+        if row is None:
+            raise Conflict(f"there is something called {values['name']!r} already")
+        return row[0], row[1]
 
     def _free_identity(self, connection: Connection, wanted: UUID | None) -> UUID:
         """The one that is wanted, unless something has it: a root's ID is its project's."""
@@ -347,16 +305,6 @@ class ObjectDoor(Door):
             row = connection.execute(query("objects.sharers"), {"file": file}).fetchone()
         if row is not None and row[0] == 0:
             self._values.remove(file)
-
-
-def object_from_row(row: Sequence[Any]) -> StoredObject:
-    return StoredObject(
-        id=row[0], parent_id=row[1], name=row[2], kind=ObjectKind(row[3]), owner=row[4], metadata=row[5],
-        mimetype=row[6] or "", encoding=Encoding(row[7] or "utf-8"), completion=row[8], target=row[9],
-        size_bytes=row[10], contiguous_bytes=row[11], created_at=row[12], modified_at=row[13], modifications=row[14],
-        value=row[15], value_file=row[16], first_position=row[17], next_position=row[18],
-        fields=row[19], sha256=row[20],
-    )  # fmt: skip
 
 
 def check_name(name: str, kind: ObjectKind) -> None:

@@ -47,7 +47,14 @@ def crc16(data: bytes) -> int:
     """CRC-16/ARC."""
     remainder = 0
     for byte in data:
-        remainder ^= byte
-        for _ in range(8):
-            remainder = (remainder >> 1) ^ (POLYNOMIAL if remainder & 1 else 0)
+        remainder = (remainder >> 8) ^ REMAINDERS[(remainder ^ byte) & 0xFF]
     return remainder
+
+
+def _remainder(byte: int) -> int:
+    for _ in range(8):
+        byte = (byte >> 1) ^ (POLYNOMIAL if byte & 1 else 0)
+    return byte
+
+
+REMAINDERS: Final = tuple(map(_remainder, range(256)))

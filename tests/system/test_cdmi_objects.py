@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, Client
 
+from backends.cloud import Cloud
+from backends.errors import NotAllowed, NotFound
 from backends.model import Caller, Role
+from backends.objects import Address, NewObject, ObjectKind
 from backends.store.database import Connection, Database
+from backends.values import Values
 from tests.conftest import caller, project
 
 MIB = 2**20
@@ -35,6 +43,26 @@ def client(database: Database, me: Caller, tmp_path: Path) -> Client:
 def colleague(database: Database, me: Caller, client: Client, name: str = "other", role: Role = Role.USER) -> Client:
     """Another user of the same project."""
     return Client(database, Caller(me.user_id, name, me.project_id, me.project_name, role), client.folder)
+
+
+@contextmanager
+def noted_statements() -> Iterator[list[str]]:
+    """The first word of each statement, and of each transaction."""
+    noted: list[str] = []
+    execute, transaction = psycopg.Cursor.execute, psycopg.Connection.transaction
+
+    def noting_execute(cursor: Any, text: Any, *parameters: Any, **options: Any) -> Any:
+        noted.append(str(text).split()[0])
+        return execute(cursor, text, *parameters, **options)
+
+    def noting_transaction(connection: Any, *parameters: Any) -> Any:
+        noted.append("BEGIN")
+        return transaction(connection, *parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.Cursor, "execute", noting_execute)
+        patch.setattr(psycopg.Connection, "transaction", noting_transaction)
+        yield noted
 
 
 @pytest.mark.parametrize("root", ["/cdmi/", "/cdmi/2.0.0/"])
@@ -68,6 +96,47 @@ def test_a_container_and_an_object_come_and_go(client: Client, root: str) -> Non
 
     assert client.send("DELETE", root + "box/", CONTAINER).status_code == 204
     assert client.send("GET", root + "box/greeting", DATAOBJECT).status_code == 404
+
+
+def test_the_answer_to_a_creation_is_what_is_read_afterwards(client: Client) -> None:
+    acl = [{"acetype": "ALLOW", "identifier": "EVERYONE@", "aceflags": "0x3", "acemask": "0x1f07ff"}]
+    client.send("PUT", "/cdmi/box/", CONTAINER, {"metadata": {"cdmi_acl": acl}})
+    body = {"value": "x", "mimetype": "a/b", "metadata": {"z": 1.5, "a": [None, {"k": "é"}]}, "own": {"field": True}}
+    for made in (
+        client.send("PUT", "/cdmi/box/thing", DATAOBJECT, body),
+        client.send("PUT", "/cdmi/box/part?value:10-12", DATAOBJECT, {**body, "value": "eHh4"}),
+        client.send("POST", "/cdmi/cdmi_objectid/", DATAOBJECT, body),
+        client.send("PUT", "/cdmi/box/inner/", CONTAINER, {"metadata": {"a": 1}}),
+    ):
+        assert made.status_code == 201, made.text
+        read = client.send("GET", made.headers["Location"], made.headers["Content-Type"]).json
+        assert {name: read[name] for name in made.json} == made.json
+
+
+def test_a_small_object_is_made_by_two_statements_and_read_by_one(client: Client) -> None:
+    client.send("PUT", "/cdmi/box/", CONTAINER, {})
+    with noted_statements() as noted:
+        assert client.plain("PUT", "/cdmi/box/thing", b"x" * 4096).status_code == 201
+        assert noted == ["SELECT", "INSERT"]
+        assert client.plain("GET", "/cdmi/box/thing").content == b"x" * 4096
+        assert noted == ["SELECT", "INSERT", "SELECT"]
+
+
+def test_a_right_withdrawn_while_a_large_value_arrives_is_withdrawn(
+    database: Database, me: Caller, client: Client
+) -> None:
+    client.send("PUT", "/cdmi/box/", CONTAINER, {})
+    cloud, address = Cloud(database, me, {}, "small", Values(client.folder)), Address(("box", "thing"))
+    with pytest.raises(NotFound):
+        cloud.find_object(address)
+    cloud.may_create(address, ObjectKind.DATAOBJECT)
+    with cloud.receive_value() as received:
+        received.write(b"x" * MIB)
+        acl = [{"acetype": "DENY", "identifier": "EVERYONE@", "aceflags": "0x3", "acemask": "CDMI_ACE_ADD_OBJECT"}]
+        assert client.send("PUT", "/cdmi/box/", CONTAINER, {"metadata": {"cdmi_acl": acl}}).status_code == 204
+        with pytest.raises(NotAllowed):
+            cloud.create_object(address, NewObject(ObjectKind.DATAOBJECT), received)
+    assert client.files() == []
 
 
 def test_an_object_is_the_same_by_id(client: Client) -> None:

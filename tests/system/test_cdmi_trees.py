@@ -39,6 +39,27 @@ def identity(client: Client, path: str) -> str:
                             " application/cdmi-container, application/cdmi-queue").json["objectID"])  # fmt: skip
 
 
+@pytest.mark.parametrize("depth", [7, 8, 9, 20])
+def test_a_long_path_leads_to_its_end_and_no_further(client: Client, depth: int) -> None:
+    path = "/cdmi/"
+    for level in range(depth):
+        path += f"{level}/"
+        assert client.send("PUT", path, CONTAINER, {}).status_code == 201
+    made = client.send("PUT", path + "end", DATAOBJECT, {"value": "there"})
+    assert made.json["parentURI"] == path
+    assert client.plain("GET", path + "end").text == "there"
+    by_id = f"/cdmi/cdmi_objectid/{made.json['objectID']}"
+    assert client.send("GET", by_id, DATAOBJECT).json["parentURI"] == path
+    top = identity(client, "0/")
+    assert client.plain("GET", f"/cdmi/cdmi_objectid/{top}{path.removeprefix('/cdmi/0')}end").text == "there"
+    assert client.plain("GET", path + "end/more").status_code == 404
+    missing = path.replace("/2/", "/two/") + "end"
+    assert "0/1/two" in client.plain("GET", missing).text
+    client.send("PUT", f"{path}away", DATAOBJECT, {"reference": "/cdmi/box/"})
+    followed = client.plain("GET", f"{path}away/small")
+    assert (followed.status_code, followed.headers["Location"][-15:]) == (302, "/cdmi/box/small")
+
+
 def test_a_copy_is_another_object_with_the_same_value(client: Client) -> None:
     made = client.send("PUT", "/cdmi/copy", DATAOBJECT, {"copy": "/cdmi/box/small"})
     assert made.status_code == 201

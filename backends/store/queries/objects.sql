@@ -8,30 +8,16 @@ WITH root AS (
 INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner)
 SELECT gen_random_uuid(), id, id, 'disks', 'container', '' FROM root
 
--- name: way
-WITH RECURSIVE up (id, parent_id, depth) AS (
-    SELECT o.id, o.parent_id, 0 FROM stored_object o WHERE o.id = %(start)s AND o.project_id = %(project)s
+-- name: ascent
+WITH RECURSIVE way (id, parent_id, depth) AS (
+    SELECT o.id, o.parent_id, 0 FROM stored_object o
+    WHERE o.id = %(start)s AND o.project_id IS NOT DISTINCT FROM %(project)s
     UNION ALL
-    SELECT o.id, o.parent_id, up.depth - 1 FROM up JOIN stored_object o ON o.id = up.parent_id
-), down (id, depth) AS (
-    SELECT up.id, 0 FROM up WHERE up.depth = 0
-    UNION ALL
-    SELECT o.id, down.depth + 1
-    FROM down JOIN stored_object o ON o.parent_id = down.id AND o.name = (%(names)s::text[])[down.depth + 1]
-), way (id, depth) AS (
-    SELECT up.id, up.depth FROM up UNION SELECT down.id, down.depth FROM down
+    SELECT o.id, o.parent_id, way.depth - 1 FROM way CROSS JOIN LATERAL (
+        SELECT o.id, o.parent_id FROM stored_object o WHERE o.id = way.parent_id OFFSET 0
+    ) o
 )
-SELECT o.id, o.parent_id, o.name, o.kind, o.owner, o.metadata, o.mimetype, o.encoding, o.completion, o.target,
-    o.size_bytes,
-    CASE WHEN o.written IS NULL THEN o.size_bytes
-        ELSE coalesce((SELECT upper(r) FROM unnest(o.written) r WHERE lower(r) = 0), 0) END,
-    o.created_at, o.modified_at, o.modifications,
-    CASE WHEN way.depth = cardinality(%(names)s::text[]) AND %(valued)s THEN o.value END,
-    o.value_file,
-    CASE WHEN o.kind = 'queue' THEN coalesce(
-        (SELECT min(q.position) FROM queue_value q WHERE q.queue_id = o.id), o.next_position) ELSE 0 END,
-    o.next_position, o.fields, o.sha256, way.depth
-FROM way JOIN stored_object o ON o.id = way.id
+SELECT {columns} FROM way CROSS JOIN LATERAL (SELECT * FROM stored_object o WHERE o.id = way.id OFFSET 0) o
 ORDER BY way.depth
 
 -- name: lock
@@ -52,6 +38,8 @@ INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner, metadat
 VALUES (%(id)s, %(project)s, %(parent)s, %(name)s, %(kind)s, %(owner)s, %(metadata)s, %(mimetype)s, %(encoding)s,
     %(completion)s, %(target)s, %(value)s, %(value_file)s, %(size_bytes)s, %(written)s,
     %(sha256)s, %(fields)s)
+ON CONFLICT DO NOTHING
+RETURNING created_at, modified_at
 
 -- name: change
 UPDATE stored_object SET metadata = coalesce(%(metadata)s, metadata), mimetype = coalesce(%(mimetype)s, mimetype),

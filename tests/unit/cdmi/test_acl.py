@@ -18,7 +18,7 @@ from backends.acl import (
     AceFlag,
     AceMask,
     allowed,
-    effective,
+    below,
     inherited,
     is_inherited,
     parse_acl,
@@ -88,7 +88,7 @@ def test_what_is_passed_on_and_how_far() -> None:
 
 
 def test_a_project_shares_everything_unless_somebody_says_otherwise() -> None:
-    acl = effective([(None, True), (None, True), (None, False)])
+    acl = below(below(DEFAULT_ACL, None, container=True), None, container=False)
     assert allowed(acl, user("anybody"), "owner") == ALL_PERMS
     assert is_inherited(acl)
     assert not is_inherited(DEFAULT_ACL)

@@ -1,0 +1,101 @@
+"""Reading stored objects with all that is above them: down a path one unique key after the other, up by parents.
+
+No recursion downwards: PostgreSQL would plan it anew as a scan of everything while there is little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.multirange import Multirange
+
+from backends.objects import Encoding, ObjectKind, StoredObject
+from backends.store.database import Connection, query
+
+STEPS_MAX: Final = 8
+"""Of one statement; a longer path takes more."""
+COLUMNS: Final = (
+    "id", "parent_id", "name", "kind", "owner", "metadata", "mimetype", "encoding", "completion", "target",
+    "size_bytes", "created_at", "modified_at", "modifications", "value_file", "next_position", "fields", "sha256",
+    "written",
+)  # fmt: skip
+WIDTH: Final = len(COLUMNS) + 2
+FIRST_POSITION: Final = (
+    "CASE WHEN {0}.kind = 'queue' THEN coalesce("
+    "(SELECT min(q.position) FROM queue_value q WHERE q.queue_id = {0}.id), {0}.next_position) END"
+)
+
+
+def descend(
+    connection: Connection, project_id: UUID, start: UUID, names: Sequence[str], *, valued: bool
+) -> list[StoredObject]:
+    """What `start` is, and what each name leads to, as far as there is something. `valued`: the last with its value."""
+    way: list[StoredObject] = []
+    while True:
+        steps = min(len(names), STEPS_MAX)
+        is_last = steps == len(names)
+        parameters: dict[str, Any] = {f"name{number}": name for number, name in enumerate(names[:steps], 1)}
+        parameters |= {"start": start, "project": project_id}
+        row = connection.execute(_descent(steps, valued and is_last), parameters, binary=True).fetchone()
+        if row is None:
+            return way
+        found = [_object(row[at : at + WIDTH]) for at in range(0, len(row), WIDTH) if row[at] is not None]
+        way += found[1:] if way else found
+        if is_last or len(found) <= steps:
+            return way
+        start, names = found[-1].id, names[steps:]
+
+
+def ascend(connection: Connection, project_id: UUID, start: UUID, *, valued: bool) -> list[StoredObject]:
+    """What `start` is, after all that is above it, the topmost first."""
+    parameters = {"start": start, "project": project_id}
+    rows = connection.execute(_ascent(valued), parameters, binary=True).fetchall()
+    return [_object(row) for row in rows]
+
+
+@cache
+def _descent(steps: int, valued: bool) -> str:
+    columns = ", ".join(_columns(f"o{step}", step == steps, valued) for step in range(steps + 1))
+    joins = "".join(
+        f" LEFT JOIN stored_object o{step} ON o{step}.parent_id = o{step - 1}.id AND o{step}.name = %(name{step})s"
+        for step in range(1, steps + 1)
+    )
+    # No index serves IS NOT DISTINCT FROM: else that of projects might be taken, each of which has many objects.
+    own = "o0.project_id IS NOT DISTINCT FROM %(project)s"
+    return f"SELECT {columns} FROM stored_object o0{joins} WHERE o0.id = %(start)s AND {own}"
+
+
+@cache
+def _ascent(valued: bool) -> str:
+    value = "CASE WHEN way.depth = 0 THEN o.value END" if valued else "NULL"
+    return query("objects.ascent").format(columns=f"{_plain('o')}, {value}, {FIRST_POSITION.format('o')}")
+
+
+def _columns(table: str, is_last: bool, valued: bool) -> str:
+    value = f"{table}.value" if valued and is_last else "NULL"
+    return f"{_plain(table)}, {value}, {FIRST_POSITION.format(table) if is_last else 'NULL'}"
+
+
+def _plain(table: str) -> str:
+    return ", ".join(f"{table}.{column}" for column in COLUMNS)
+
+
+def _object(row: Sequence[Any]) -> StoredObject:
+    return StoredObject(
+        id=row[0], parent_id=row[1], name=row[2], kind=ObjectKind(row[3]), owner=row[4], metadata=row[5],
+        mimetype=row[6] or "", encoding=Encoding(row[7] or "utf-8"), completion=row[8], target=row[9],
+        size_bytes=row[10], contiguous_bytes=contiguous_bytes(row[18], row[10]),
+        created_at=row[11], modified_at=row[12], modifications=row[13],
+        value=row[19], value_file=row[14], first_position=row[20] or 0, next_position=row[15],
+        fields=row[16], sha256=row[17],
+    )  # fmt: skip
+
+
+def contiguous_bytes(written: Multirange[int] | None, size_bytes: int) -> int:
+    """Up to the first gap."""
+    if written is None:
+        return size_bytes
+    return next((part.upper or 0 for part in written if part.lower == 0), 0)
