@@ -11,14 +11,15 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import gunicorn.util
 from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import ThreadWorker
 
 CLIENTS_AT_ONCE = 64
@@ -27,6 +28,12 @@ LEAST_BYTES_PER_S = 256 << 10
 """What has come buys time for what is to come at this rate, so that large values can be sent; and so have answers."""
 SENT_AT_ONCE_BYTES = 1 << 20
 READ_AT_ONCE_BYTES = 1 << 20
+TRANSFERS_AT_ONCE = CLIENTS_AT_ONCE * 3 // 4
+"""Of one worker: large bodies, up or down, hold their threads for as long as they last, and leave some to others."""
+LARGE_BYTES = 1 << 20
+"""An answer beyond this counts as a transfer: what is smaller is soon with the client, or with the kernel."""
+RETRY_AFTER_S = 5
+BUSY = b"Too many large bodies are on their way; try again.\n"
 LATE = b"The request was not here in time.\n"
 
 T = TypeVar("T")
@@ -136,16 +143,27 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
 
 class Arriving:
-    """A body of which the first part was read before. `read` of a size gives what is there: b"" only at the end."""
+    """A body of which the first part was read before. `read` of a size gives what is there: b"" only at the end.
 
-    def __init__(self, first: bytes, rest: Body) -> None:
+    Who waits for the rest gives up its place among those at work for so long.
+    """
+
+    def __init__(self, first: bytes, rest: Body, places: threading.BoundedSemaphore) -> None:
         self._first = io.BytesIO(first)
         self._rest = rest
+        self._places = places
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
             return b"".join(iter(partial(self.read, READ_AT_ONCE_BYTES), b""))
-        return self._first.read(size) or self._read_rest(size)
+        first = self._first.read(size)
+        if first:
+            return first
+        self._places.release()
+        try:
+            return self._read_rest(size)
+        finally:
+            self._places.acquire()
 
     def _read_rest(self, size: int) -> bytes:
         """From the socket where the length is known: gunicorn's readers would copy each byte some six times."""
@@ -166,9 +184,47 @@ class Arriving:
         return bytes(data)
 
 
+class Answered:
+    """An answer of which the server must tell when it has been sent, or never will be."""
+
+    def __init__(self, answer: Iterable[bytes], when_over: Callable[[], None]) -> None:
+        self._answer = answer
+        self._when_over = when_over
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        try:
+            close_answer(self._answer)
+        finally:
+            self._when_over()
+
+
+def close_answer(answer: Iterable[bytes]) -> None:
+    if hasattr(answer, "close"):
+        answer.close()
+
+
+def close_with(answer: Iterable[bytes], when_over: Callable[[], None]) -> Iterable[bytes]:
+    """`answer`, still a file for sendfile if it is one."""
+    if not isinstance(answer, FileWrapper):
+        return Answered(answer, when_over)
+    answer.close = Answered(FileWrapper(answer.filelike), when_over).close
+    return cast(Iterable[bytes], answer)
+
+
+def is_large(status: str, headers: Sequence[tuple[str, str]], method: str) -> bool:
+    """Whether the answer has more than so many bytes, or nobody knows how many."""
+    length = next((value for name, value in headers if name.lower() == "content-length"), "")
+    has_body = method != "HEAD" and status[:3] not in ("204", "304")
+    return has_body and (not length.isdecimal() or int(length) > LARGE_BYTES)
+
+
 def in_turn(application: Wsgi, places: int, read_before_bytes: int) -> Wsgi:
     """The application with at most `places` requests at work at a time, each with the start of its body at hand."""
     free = threading.BoundedSemaphore(places)
+    transfers = threading.BoundedSemaphore(TRANSFERS_AT_ONCE)
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         body = environ["wsgi.input"]
@@ -177,8 +233,31 @@ def in_turn(application: Wsgi, places: int, read_before_bytes: int) -> Wsgi:
         except Late:
             start_response("408 Request Timeout", [("Content-Type", "text/plain"), ("Connection", "close")])
             return [LATE]
-        environ["wsgi.input"] = io.BytesIO(first) if len(first) < read_before_bytes else Arriving(first, body)
-        with free:
-            return application(environ, start_response)
+        is_transfer = len(first) == read_before_bytes
+        if is_transfer and not transfers.acquire(blocking=False):
+            return busy(start_response)
+        begun: list[tuple[str, Sequence[tuple[str, str]]]] = []
+        environ["wsgi.input"] = Arriving(first, body, free) if is_transfer else io.BytesIO(first)
+        try:
+            with free:
+                answer = application(environ, lambda status, headers, *_: begun.append((status, headers)))
+        except BaseException:
+            if is_transfer:
+                transfers.release()
+            raise
+        status, headers = begun[-1]
+        if not is_transfer and is_large(status, headers, environ["REQUEST_METHOD"]):
+            is_transfer = transfers.acquire(blocking=False)
+            if not is_transfer:
+                close_answer(answer)
+                return busy(start_response)
+        start_response(status, headers)
+        return close_with(answer, transfers.release) if is_transfer else answer
 
     return serve
+
+
+def busy(start_response: Callable[..., Any]) -> Iterable[bytes]:
+    headers = [("Content-Type", "text/plain"), ("Retry-After", str(RETRY_AFTER_S)), ("Connection", "close")]
+    start_response("503 Service Unavailable", headers)
+    return [BUSY]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from uuid import uuid4
 
+import falcon.testing
 import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, Client
 from hypothesis import HealthCheck, given, settings
@@ -28,8 +30,23 @@ def client(database: Database, sql: Connection, tmp_path: Path) -> Client:
 
 @pytest.mark.parametrize(
     "path",
-    ["/cdmi/../etc/passwd", "/cdmi/a//b", "/cdmi/./x", "/cdmi/%00", "/cdmi/" + "n" * 1025, "/cdmi/a%3Fb"],
-)
+    [
+        "/cdmi/../etc/passwd",
+        "/cdmi/%2e%2e/etc/passwd",
+        "/cdmi/..%2f..%2fetc%2fpasswd",
+        "/cdmi/a//b",
+        "/cdmi/./x",
+        "/cdmi/%00",
+        "/cdmi/a%00b",
+        "/cdmi/a%3Fb",
+        "/cdmi/" + "n" * 1025,
+        "/cdmi/" + "n" * 4096,
+        "/cdmi/" + "%C3%A9" * 600,
+        "/cdmi/cdmi_objectid/../o",
+        "/cdmi/disks/../o",
+        "/cdmi/2.0.0/../o",
+    ],
+)  # fmt: skip
 def test_names_that_can_not_be_are_refused(client: Client, path: str) -> None:
     assert client.plain("PUT", path, b"x").status_code == 400
 
@@ -40,6 +57,61 @@ def test_names_are_kept_as_they_are(client: Client) -> None:
         made = client.plain("GET", f"/cdmi/{name.replace('%25', '%2525')}")
         assert made.content == name.encode()
     assert len(client.send("GET", "/cdmi/", CONTAINER).json["children"]) == 8 + len(["disks/"])
+
+
+@pytest.mark.parametrize("octets", ["\xff", "\xc0\xae\xc0\xae", "\xed\xa0\x80", "a\xc3"])
+def test_names_that_are_no_utf8_are_refused(client: Client, octets: str) -> None:
+    """As a server hands them over: Falcon's own client would mend them."""
+    statuses = []
+    for path in (
+        f"/cdmi/{octets}",
+        f"/cdmi/{octets}/x",
+        f"/cdmi/2.0.0/disks/{octets}/",
+        f"/cdmi/cdmi_domains/{octets}",
+    ):
+        environ = falcon.testing.create_environ("/cdmi/", method="PUT", body="x")
+        environ["PATH_INFO"] = path
+        client.http.app(environ, lambda status, _headers: statuses.append(status[:3]))
+    assert set(statuses) == {"400"}
+
+
+HOSTILE_NAMES = ("", ".", "..", "../up", "a/b", "a?b", "a\0b", "n" * 1025, "n" * 4096, "\u00e9" * 600, "\ud800")
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_names_in_bodies_are_held_to_the_same(client: Client, name: str) -> None:
+    """As a snapshot's, and of what is to be deserialized."""
+    client.send("PUT", "/cdmi/box/", CONTAINER, {})
+    child = {"objectType": DATAOBJECT, "objectName": name, "metadata": {}, "value": "x"}
+    tree = {"objectType": CONTAINER, "objectName": "tree/", "metadata": {}, "children": [child]}
+    serialized = base64.b64encode(json.dumps(tree).encode()).decode()
+    for path, body in (("/cdmi/box/", {"snapshot": name}), ("/cdmi/tree/", {"deserializevalue": serialized})):
+        refused = client.send("PUT", path, CONTAINER, body)
+        assert refused.status_code == 400, (path, refused.status_code)
+    assert client.send("GET", "/cdmi/", CONTAINER).json["children"] == ["box/", "disks/"]
+    assert "snapshots" not in client.send("GET", "/cdmi/box/", CONTAINER).json
+
+
+@pytest.mark.parametrize("name", ["%2e%2e", "a%00", "n" * 1025, "a%3Fb", "cdmi_x", "%C3%A9" * 600])
+def test_names_of_disks_are_held_to_the_same(client: Client, name: str) -> None:
+    body = {"metadata": {"cdmi_assignedsize": "1048576"}}
+    assert client.send("PUT", f"/cdmi/disks/{name}/", CONTAINER, body).status_code == 400
+    assert client.send("GET", "/cdmi/disks/", CONTAINER).json["children"] == []
+
+
+def test_two_unicode_forms_of_a_name_are_two_names_everywhere(client: Client) -> None:
+    composed, decomposed = "\u00e9", "e\u0301"
+    for name in (composed, decomposed):
+        assert client.send("PUT", f"/cdmi/{name}/", CONTAINER, {}).status_code == 201
+        assert client.plain("PUT", f"/cdmi/{name}/o", name.encode()).status_code == 201
+        assert client.send("PUT", f"/cdmi/{name}/", CONTAINER, {"snapshot": name}).status_code == 204
+    for name in (composed, decomposed):
+        snapshots = client.send("GET", f"/cdmi/{name}/", CONTAINER).json["snapshots"]
+        assert snapshots == [f"/cdmi/{name}/cdmi_snapshots/{name}/"]
+        assert client.plain("GET", f"{snapshots[0]}o").content == name.encode()
+    copied = client.send("PUT", "/cdmi/copy", DATAOBJECT, {"copy": f"/{decomposed}/o"})
+    assert copied.status_code == 201
+    assert client.plain("GET", "/cdmi/copy").content == decomposed.encode()
 
 
 @pytest.mark.parametrize("name", ["cdmi_objectid", "cdmi_snapshots", "cdmi_domains", "cdmi_versions", "cdmi_mine"])

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from altostratus.patience import Late, TimedSocket
+from altostratus.patience import TRANSFERS_AT_ONCE, Late, TimedSocket
 from tests.conftest import repository, wait_until
 
 SLOW_CLIENTS = 40
 PATIENCE_S = 30
+LARGE_BEGUN = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n" + b"x" * 2000
+"""More than is read before the application begins."""
 BEGUN = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\nx"
 
 
@@ -86,6 +88,43 @@ def test_others_are_served_while_forty_clients_dawdle(serve: Callable[[float], S
         for _ in range(SLOW_CLIENTS):
             clients.enter_context(server.connect()).sendall(sent)
         assert server.post(b"abc").getheader("Content-Length") == "3"
+
+
+def test_others_are_served_while_forty_clients_stop_in_the_middle_of_a_large_body(
+    serve: Callable[[float], Server],
+) -> None:
+    server = serve(4 * PATIENCE_S)
+    with ExitStack() as clients:
+        for _ in range(SLOW_CLIENTS):
+            clients.enter_context(server.connect()).sendall(LARGE_BEGUN)
+        assert server.post(b"abc").getheader("Content-Length") == "3"
+        assert server.post(b"x" * 5000).getheader("Content-Length") == "5000"
+
+
+@pytest.mark.parametrize("begun", ["up", "down"])
+def test_large_bodies_never_take_all_threads(serve: Callable[[float], Server], begun: str) -> None:
+    server = serve(4 * PATIENCE_S)
+    large = {"up": LARGE_BEGUN, "down": b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n"}[begun]
+
+    def is_refused() -> bool:
+        """One more each time, until they are too many."""
+        client = clients.enter_context(server.connect())
+        client.sendall(large)
+        client.settimeout(0.1)
+        try:
+            start = client.recv(12)
+        except TimeoutError:
+            return False
+        return start == b"HTTP/1.1 503"
+
+    with ExitStack() as clients:
+        for _ in range(TRANSFERS_AT_ONCE - 1):
+            clients.enter_context(server.connect()).sendall(large)
+        wait_until(is_refused, PATIENCE_S)
+        assert server.post(b"abc").getheader("Content-Length") == "3"
+        refused = server.post(b"x" * 5000)
+        assert (refused.status, refused.getheader("Retry-After")) == (503, "5")
+    wait_until(lambda: server.post(b"x" * 5000).status == 200, PATIENCE_S)
 
 
 def test_others_are_served_while_forty_clients_do_not_read(serve: Callable[[float], Server]) -> None:
