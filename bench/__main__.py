@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.clones import clone_rows
 from bench.guests import guest_rows
 from bench.measure import BenchError, Row
 from bench.objects import object_rows
@@ -18,7 +19,7 @@ from bench.renderings import rendering_rows
 from bench.requests import request_rows
 from bench.site import REPOSITORY, running_site
 
-PARTS = ("renderings", "requests", "guests", "objects")
+PARTS = ("renderings", "clones", "requests", "guests", "objects")
 
 
 @click.command()
@@ -51,6 +52,8 @@ def main(parts: tuple[str, ...], rounds: int, machines: int, image: Path, output
 def _rows(parts: tuple[str, ...], rounds: int, machines: int, image: Path) -> Iterator[Row]:
     if "renderings" in parts:
         yield from rendering_rows(rounds)
+    if "clones" in parts:
+        yield from clone_rows(rounds)
     if set(parts) & {"requests", "guests", "objects"}:
         with running_site(image) as site:
             if "requests" in parts:

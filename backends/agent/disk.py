@@ -41,6 +41,8 @@ class WantedDisk:
     is_copied: bool
     """Whether copies of it are still to be made."""
     read_only: bool
+    is_snapshot: bool
+    """Whether it never changes."""
 
 
 def converge_disk(host: Host, disk_id: UUID) -> None:
@@ -108,15 +110,24 @@ def _ensure(host: Host, disk: WantedDisk) -> None:
 
 
 def copy_disk(host: Host, source_id: UUID, target_id: UUID, *, replaces: bool) -> None:
-    """A consistent copy of a disk, whether a running guest writes to it or not. `replaces`: what the target was."""
-    with host.exclusively(Kind.DISK, source_id), host.connection() as connection:
-        source = _read(connection, source_id)
-    plugged = _plugged(host, source) if source is not None else None
+    """A consistent copy of a disk, whether a running guest writes to it or not. `replaces`: what the target was.
+
+    Without a machine there is none that could open it while it is held, and one that hibernates knows no new layers.
+    """
+    target = pool_disk(target_id)
+    with host.exclusively(Kind.DISK, source_id):
+        with host.connection() as connection:
+            source = _read(connection, source_id)
+        if source is None or source.machine_id is None:
+            is_snapshot = source is not None and source.is_snapshot
+            host.pool.ensure_branch(target, pool_disk(source_id), changes=not is_snapshot, replaces=replaces)
+            return
+    plugged = _plugged(host, source)
     if plugged is not None:
-        with host.pool.receiving(pool_disk(target_id)) as part:
+        with host.pool.receiving(target) as part:
             host.hypervisor.copy_disk(*plugged, part)
     else:
-        host.pool.ensure_copy(pool_disk(target_id), pool_disk(source_id), replaces=replaces)
+        host.pool.ensure_copy(target, pool_disk(source_id), replaces=replaces)
 
 
 def _plugged(host: Host, disk: WantedDisk) -> tuple[UUID, str] | None:

@@ -65,6 +65,7 @@ def sweep(host: Host) -> None:
     ]:
         log.warning("leftover removed", what=str(leftover))
         host.pool.absent(leftover)
+    host.pool.remove_unused_layers()
     for image_id in image_files - {row[0] for row in rows.images}:
         log.warning("leftover image removed", image=str(image_id))
         host.pool.absent_image(image_id)

@@ -6,21 +6,23 @@ It knows neither machines nor the database; a disk that a running machine has op
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from backends.disks.download import download, room_needed_for
-from backends.disks.errors import ChecksumMismatch, InUse, NotThere, SizeTooSmall
+from backends.disks.errors import ChecksumMismatch, ImageRefused, InUse, NotThere, SizeTooSmall
 from backends.disks.inspect import (
     MAX_IMAGE_BYTES,
     SECTOR_BYTES,
@@ -33,8 +35,14 @@ from backends.disks.tool import COPY_SECONDS, open_options, qemu_img
 IMAGES = "images"
 UNFINISHED = ".part"
 UUID_TEXT = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-BACKING_NAME = re.compile(rf"\.\./{IMAGES}/({UUID_TEXT})\.(?:qcow2|raw)")
+BACKING_NAME = re.compile(rf"\.\./(?:{IMAGES}/({UUID_TEXT})\.(?:qcow2|raw)|layers/({UUID_TEXT})\.qcow2)")
 STORED_FORMATS = (ImageFormat.QCOW2, ImageFormat.RAW)
+F_SETSIG = 10
+"""Of <fcntl.h>; Python has no name for it."""
+NO_LAYERS = (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK)
+"""What file systems say that have no leases or second names."""
+MOST_LAYERS = 16
+"""Of a disk; each costs QEMU an open file, and a look where those above have nothing."""
 
 FOLDER_MODE = 0o750
 IMAGE_MODE = 0o440
@@ -42,21 +50,26 @@ DISK_MODE = 0o660
 
 
 class VolumeKind(StrEnum):
-    """Whose UUID names the volume; the two are apart because clients may choose UUIDs."""
+    """Whose UUID names the volume; they are apart because clients may choose UUIDs.
+
+    A layer is what several disks have in common: it never changes, and is there as long as one of them needs it.
+    """
 
     DISK = "disks"
     MACHINE = "machines"
+    LAYER = "layers"
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A writable disk: an independent one, or a machine's root disk under the machine's UUID."""
+    """A writable disk: an independent one, or a machine's root disk under the machine's UUID; or a layer of some."""
 
     kind: VolumeKind
     id: UUID
 
     def __str__(self) -> str:
-        return f"disk {self.id}" if self.kind is VolumeKind.DISK else f"root disk of machine {self.id}"
+        words = {VolumeKind.DISK: "disk", VolumeKind.MACHINE: "root disk of machine", VolumeKind.LAYER: "layer"}
+        return f"{words[self.kind]} {self.id}"
 
 
 def disk(disk_id: UUID) -> Volume:
@@ -65,6 +78,10 @@ def disk(disk_id: UUID) -> Volume:
 
 def root_disk(machine_id: UUID) -> Volume:
     return Volume(VolumeKind.MACHINE, machine_id)
+
+
+def layer(layer_id: UUID) -> Volume:
+    return Volume(VolumeKind.LAYER, layer_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,8 @@ class VolumeFacts:
     size_bytes: int
     image_id: UUID | None
     """The image it is a clone of."""
+    layer_id: UUID | None
+    """The layer on which it stores only what differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +140,7 @@ class DiskPool:
             for name in (IMAGES, *VolumeKind):
                 for leftover in (self.folder / name).glob(f"*{UNFINISHED}*"):
                     leftover.unlink(missing_ok=True)
+            self.remove_unused_layers(also_second_names=True)
 
     @contextmanager
     def kept_from_sweeping(self) -> Iterator[None]:
@@ -156,9 +176,10 @@ class DiskPool:
 
     def chain(self, volume: Volume) -> tuple[StoredFile, ...]:
         """The files that make up the disk, its own first: what QEMU must be able to open, and how."""
-        own = StoredFile(self.path(volume), ImageFormat.QCOW2)
-        image_id = self.facts(volume).image_id
-        return (own,) if image_id is None else (own, self.image_file(image_id))
+        own, facts = StoredFile(self.path(volume), ImageFormat.QCOW2), self.facts(volume)
+        if facts.layer_id is not None:
+            return (own, *self.chain(layer(facts.layer_id)))
+        return (own,) if facts.image_id is None else (own, self.image_file(facts.image_id))
 
     def images(self) -> set[UUID]:
         return ids_in(self.folder / IMAGES)
@@ -176,11 +197,14 @@ class DiskPool:
                 header = read_qcow2_header(file)
         except FileNotFoundError as missing:
             raise NotThere(f"{volume} is not in the pool") from missing
-        image = BACKING_NAME.fullmatch(header.backing_file or "")
-        return VolumeFacts(header.size_bytes, UUID(image.group(1)) if image else None)
+        backing = BACKING_NAME.fullmatch(header.backing_file or "")
+        image_id, layer_id = (
+            UUID(found) if found else None for found in (backing.groups() if backing else (None,) * 2)
+        )
+        return VolumeFacts(header.size_bytes, image_id, layer_id)
 
     def usage(self, volume: Volume) -> int:
-        """Bytes that it takes on the pool's file system, without its image's."""
+        """Bytes that it takes on the pool's file system, without its image's and its layers'."""
         try:
             return self.path(volume).stat().st_blocks * 512
         except FileNotFoundError as missing:
@@ -249,9 +273,8 @@ class DiskPool:
         remove(self._facts_path(image_id))
 
     def clones_of(self, image_id: UUID) -> list[Volume]:
-        volumes = [disk(found) for found in self.disks()] + [root_disk(found) for found in self.machines()]
         clones = []
-        for volume in volumes:
+        for volume in self._volumes():
             with suppress(NotThere):  # removed since they were listed
                 if self.facts(volume).image_id == image_id:
                     clones.append(volume)
@@ -287,9 +310,69 @@ class DiskPool:
         """
         if self.path(target).exists() and not replaces:
             return
-        with self._unfinished(self.path(target)) as path:
+        with self._unfinished(self.path(target)) as path, self._replacing(target):
             convert(self.chain(source), path)
             self._finish(path, self.path(target), DISK_MODE)
+
+    def ensure_branch(self, target: Volume, source: Volume, *, changes: bool = True, replaces: bool = False) -> None:
+        """As `ensure_copy`, at once: what `source` holds becomes a layer, on which both store only what differs.
+
+        Nobody may have `source` open, or open it meanwhile. One that never `changes` stays on its layer as it is.
+        A source that has too many layers already is copied, and all are where the file system offers no layers.
+        """
+        if self.path(target).exists() and not replaces:
+            return
+        facts = self.facts(source)
+        if len(self.chain(source)) > MOST_LAYERS:
+            self.ensure_copy(target, source, replaces=replaces)
+            return
+        if changes or facts.layer_id is None:
+            try:
+                self._make_layer(source)
+            except OSError as error:
+                if error.errno not in NO_LAYERS:
+                    raise
+                self.ensure_copy(target, source, replaces=replaces)
+                return
+        layer_id = self.facts(source).layer_id
+        with self._unfinished(self.path(target)) as path, self._replacing(target):
+            if layer_id == facts.layer_id:
+                self._put_on_layer(path, layer_id, facts.size_bytes)
+            else:
+                shutil.copyfile(self.path(source), path)  # which is empty now
+            self._finish(path, self.path(target), DISK_MODE)
+
+    def _make_layer(self, source: Volume) -> None:
+        """The file gets a second name, as a layer, and loses its first to an empty one on that layer.
+
+        Cut off in between, the disk is as it was, and the second name goes when the disk does, or at the next start.
+        """
+        layer_id, size_bytes = uuid4(), self.facts(source).size_bytes
+        file = self.path(layer(layer_id))
+        with self._unfinished(self.path(source)) as path, unwritten(self.path(source)):
+            file.hardlink_to(self.path(source))
+            try:
+                sync(file.parent)
+                self._put_on_layer(path, layer_id, size_bytes)
+                self._finish(path, self.path(source), DISK_MODE)
+            except BaseException:
+                if file.samefile(self.path(source)):
+                    file.unlink()
+                raise
+        self._permit(file, IMAGE_MODE)
+
+    @staticmethod
+    def _put_on_layer(path: Path, layer_id: UUID | None, size_bytes: int) -> None:
+        backing = ("-b", f"../{VolumeKind.LAYER}/{layer_id}.qcow2", "-F", "qcow2")
+        qemu_img("create", "-q", "-f", "qcow2", *backing, str(path), str(size_bytes))
+
+    @contextmanager
+    def _replacing(self, target: Volume) -> Iterator[None]:
+        """A disk that is replaced may have been the last on its layers."""
+        had_layer = self.path(target).exists() and self.facts(target).layer_id is not None
+        yield
+        if had_layer:
+            self.remove_unused_layers()
 
     @contextmanager
     def receiving(self, volume: Volume) -> Iterator[Path]:
@@ -312,7 +395,47 @@ class DiskPool:
             qemu_img("resize", "-q", "-f", "qcow2", str(self.path(volume)), str(whole_sectors(size_bytes)))
 
     def absent(self, volume: Volume) -> None:
+        had_layer = False
+        with suppress(NotThere, ImageRefused):
+            had_layer = self.facts(volume).layer_id is not None
         remove(self.path(volume))
+        if had_layer:
+            self.remove_unused_layers()
+
+    # Layers
+
+    def layers(self) -> set[UUID]:
+        return ids_in(self.folder / VolumeKind.LAYER)
+
+    def remove_unused_layers(self, *, also_second_names: bool = False) -> None:
+        """Those that nothing is based on. One that is being made has two names, and is left alone."""
+        while unused := self._unused_layers(also_second_names=also_second_names):
+            for layer_id in unused:
+                remove(self.path(layer(layer_id)))
+
+    def _unused_layers(self, *, also_second_names: bool) -> set[UUID]:
+        """Looks at the names before what is based on them: who makes a layer does it in the same order."""
+        found = set()
+        for layer_id in self.layers():
+            with suppress(FileNotFoundError):
+                if also_second_names or self.path(layer(layer_id)).stat().st_nlink == 1:
+                    found.add(layer_id)
+        if not found:
+            return found
+        for folder in (VolumeKind.DISK, VolumeKind.LAYER):
+            for path in (self.folder / folder).iterdir():
+                with suppress(FileNotFoundError, ImageRefused), path.open("rb") as file:
+                    backing = BACKING_NAME.fullmatch(read_qcow2_header(file).backing_file or "")
+                    if backing is not None and backing[2]:
+                        found.discard(UUID(backing[2]))
+        return found
+
+    def _volumes(self) -> list[Volume]:
+        return [
+            *(disk(found) for found in self.disks()),
+            *(root_disk(found) for found in self.machines()),
+            *(layer(found) for found in self.layers()),
+        ]
 
     # Files
 
@@ -373,6 +496,21 @@ def convert(chain: tuple[StoredFile, ...], target: Path) -> None:
     for stored in reversed(chain):
         source = open_options(stored.path, stored.format, backing=source)
     qemu_img("convert", "-q", "-O", "qcow2", f"json:{json.dumps(source)}", str(target), seconds=COPY_SECONDS)
+
+
+@contextmanager
+def unwritten(path: Path) -> Iterator[None]:
+    """`InUse` where somebody has it open for writing; who opens it so meanwhile waits for the end of the block.
+
+    By a lease of the kernel's, which tells that somebody waits by a signal that does nothing.
+    """
+    with path.open("rb") as file:
+        fcntl.fcntl(file, F_SETSIG, signal.SIGURG)
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError as taken:
+            raise InUse(f"{path.name} is open for writing") from taken
+        yield
 
 
 def sha256_of(path: Path) -> str:

@@ -114,7 +114,8 @@ WHERE id = %(id)s
 -- name: disk
 SELECT d.id, d.size_bytes, d.image_id, d.source_disk_id, d.wanted, d.generation, d.observed_generation, d.deleting,
     (SELECT a.machine_id FROM attachment a WHERE a.disk_id = d.id ORDER BY a.sequence LIMIT 1),
-    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting), d.read_only
+    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting), d.read_only,
+    d.snapshot_of IS NOT NULL
 FROM disk d
 WHERE d.id = %(id)s AND d.pool = 'file'
 
