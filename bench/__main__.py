@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.clones import clone_rows
+from bench.disks import disk_rows, lab_rows
 from bench.guests import guest_rows
 from bench.measure import BenchError, Row
 from bench.objects import object_rows
@@ -19,7 +20,7 @@ from bench.renderings import rendering_rows
 from bench.requests import request_rows
 from bench.site import REPOSITORY, running_site
 
-PARTS = ("renderings", "clones", "requests", "guests", "objects")
+PARTS = ("renderings", "clones", "requests", "objects", "disks", "lab", "guests")
 
 
 @click.command()
@@ -54,14 +55,18 @@ def _rows(parts: tuple[str, ...], rounds: int, machines: int, image: Path) -> It
         yield from rendering_rows(rounds)
     if "clones" in parts:
         yield from clone_rows(rounds)
-    if set(parts) & {"requests", "guests", "objects"}:
+    if set(parts) & {"requests", "objects", "disks", "guests"}:
         with running_site(image) as site:
             if "requests" in parts:
                 yield from request_rows(site, rounds)
-            if "guests" in parts:
-                yield from guest_rows(site, rounds, machines)
             if "objects" in parts:
                 yield from object_rows(site, rounds)
+            if "disks" in parts:
+                yield from disk_rows(site, rounds)
+            if "guests" in parts:
+                yield from guest_rows(site, rounds, machines)
+    if "lab" in parts:
+        yield from lab_rows(rounds)
 
 
 def _print(rows: list[Row]) -> None:

@@ -51,31 +51,31 @@ def guest_rows(site: Site, rounds: int, machines: int) -> Iterator[Row]:
 
 
 def _one(site: Site, connection: libvirt.virConnect, rounds: int) -> Row:
-    model = _create(site, FROM_IMAGE)
-    _wait_running(connection, {model})
-    xml = _described(connection, model)
-    folder = _twin_folder(site)
+    model = create(site, FROM_IMAGE)
+    wait_running(connection, {model})
+    xml = described(connection, model)
+    folder = twin_folder(site)
     base = next((site.state / "pool" / "images").glob("*.qcow2"))
     seed = folder / "seed.iso"
     seed.write_bytes((site.state / "seeds" / f"{model}.iso").read_bytes())
-    _delete(site, connection, [model])
+    delete(site, connection, [model])
 
     def through_the_gateway() -> float:
         started = time.perf_counter()
-        machine_id = _create(site, FROM_IMAGE)
-        _wait_running(connection, {machine_id})
+        machine_id = create(site, FROM_IMAGE)
+        wait_running(connection, {machine_id})
         took_ms = (time.perf_counter() - started) * 1000
-        _delete(site, connection, [machine_id])
+        delete(site, connection, [machine_id])
         return took_ms
 
     def by_hand() -> float:
         twin = _twin(xml, folder, base)
         size = f"{10 * 2**30}"
         started = time.perf_counter()
-        _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(twin.base), str(twin.disk), size)
-        _run("virsh", "-q", "create", str(twin.xml))
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(twin.base), str(twin.disk), size)
+        run("virsh", "-q", "create", str(twin.xml))
         took_ms = (time.perf_counter() - started) * 1000
-        _run("virsh", "-q", "destroy", twin.name)
+        run("virsh", "-q", "destroy", twin.name)
         return took_ms
 
     value, yardstick_value = alternate(through_the_gateway, by_hand, rounds)
@@ -86,25 +86,25 @@ def _one(site: Site, connection: libvirt.virConnect, rounds: int) -> Row:
 
 def _many(site: Site, connection: libvirt.virConnect, machines: int) -> Row:
     """The loop is a plain one, one machine after the other; the gateway has 20 clients and an agent of 8 threads."""
-    model = _create(site, EMPTY)
-    _wait_running(connection, {model})
-    xml = _described(connection, model)
-    _delete(site, connection, [model])
-    folder = _twin_folder(site)
+    model = create(site, EMPTY)
+    wait_running(connection, {model})
+    xml = described(connection, model)
+    delete(site, connection, [model])
+    folder = twin_folder(site)
 
     started = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as clients:
-        made = set(clients.map(lambda _: _create(site, EMPTY), range(machines)))
-    _wait_running(connection, made)
+        made = set(clients.map(lambda _: create(site, EMPTY), range(machines)))
+    wait_running(connection, made)
     value = time.perf_counter() - started
     _refuse_errors(site)
-    _delete(site, connection, made)
+    delete(site, connection, made)
 
     twins = [_twin(xml, folder) for _ in range(machines)]
     started = time.perf_counter()
     for twin in twins:
-        _run("virsh", "-q", "define", str(twin.xml))
-        _run("virsh", "-q", "start", twin.name)
+        run("virsh", "-q", "define", str(twin.xml))
+        run("virsh", "-q", "start", twin.name)
     yardstick_value = time.perf_counter() - started
     with ThreadPoolExecutor(2) as removers:
         list(removers.map(lambda twin: _remove_twin(twin), twins))
@@ -114,14 +114,14 @@ def _many(site: Site, connection: libvirt.virConnect, machines: int) -> Row:
     )  # fmt: skip
 
 
-def _create(site: Site, message: str) -> UUID:
+def create(site: Site, message: str) -> UUID:
     client = site.client()
     answer = client.send("POST", "/compute/", message.encode(), Content_Type=TEXT, Accept=TEXT)
     client.close()
     return UUID(answer.decode().rsplit("/", 1)[1])
 
 
-def _delete(site: Site, connection: libvirt.virConnect, machine_ids: list[UUID] | set[UUID]) -> None:
+def delete(site: Site, connection: libvirt.virConnect, machine_ids: list[UUID] | set[UUID]) -> None:
     client = site.client()
     for machine_id in machine_ids:
         client.send("DELETE", f"/compute/{machine_id}")
@@ -138,7 +138,7 @@ def _delete(site: Site, connection: libvirt.virConnect, machine_ids: list[UUID] 
             time.sleep(0.05)
 
 
-def _wait_running(connection: libvirt.virConnect, machine_ids: set[UUID]) -> None:
+def wait_running(connection: libvirt.virConnect, machine_ids: set[UUID]) -> None:
     deadline = time.monotonic() + START_LIMIT_S
     waiting = {machine_id.bytes for machine_id in machine_ids}
     while waiting:
@@ -155,14 +155,14 @@ def _refuse_errors(site: Site) -> None:
         raise BenchError(f"{len(failed)} machines are in error: {failed[0][0]}")
 
 
-def _twin_folder(site: Site) -> Path:
+def twin_folder(site: Site) -> Path:
     folder = site.state.parent / "twins"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     return folder
 
 
-def _described(connection: libvirt.virConnect, machine_id: UUID) -> str:
+def described(connection: libvirt.virConnect, machine_id: UUID) -> str:
     xml: str = connection.lookupByUUID(machine_id.bytes).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     return xml
 
@@ -200,12 +200,20 @@ def _found(element: etree._Element, path: str) -> etree._Element:
     return found
 
 
+def start_twin(xml: str, folder: Path) -> str:
+    """The name of a domain that runs, with another's XML."""
+    twin = _twin(xml, folder)
+    run("virsh", "-q", "define", str(twin.xml))
+    run("virsh", "-q", "start", twin.name)
+    return twin.name
+
+
 def _remove_twin(twin: Twin) -> None:
-    _run("virsh", "-q", "destroy", twin.name)
-    _run("virsh", "-q", "undefine", twin.name)
+    run("virsh", "-q", "destroy", twin.name)
+    run("virsh", "-q", "undefine", twin.name)
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise BenchError(f"{' '.join(command)} failed: {done.stderr.strip()}")
