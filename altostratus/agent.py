@@ -62,17 +62,21 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             database=database,
             hypervisor=hypervisor,
             pool=pool,
-            networks=Networks(tag, settings.state / "networks"),
+            networks=Networks(tag, settings.state / "networks", settings.wiring),
             seeds=settings.state / "seeds",
             graceful_stop_s=settings.graceful_stop_s,
         )
-        host.write(
-            "ensure_shared_network",
-            cidr=settings.shared_network,
-            gateway=default_gateway(settings.shared_network),
-            cidr6=settings.shared_network6 or None,
-            masquerade6=settings.shared_network6_nat,
-        )
+        for network in settings.site_networks:
+            host.write(
+                "ensure_site_network",
+                **{"class": network.network_class.value},
+                title=network.title,
+                summary=network.summary,
+                cidr=network.cidr,
+                gateway=default_gateway(network.cidr),
+                cidr6=network.cidr6 or None,
+                masquerade6=settings.shared_network6_nat,
+            )
         try:
             yield host
         finally:

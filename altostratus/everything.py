@@ -186,7 +186,7 @@ def _is_agent_alive(settings: Settings) -> bool:
         psycopg.connect(settings.conninfo, autocommit=True) as connection,
     ):
         row = connection.execute(
-            "SELECT 1 FROM host JOIN network ON network.shared WHERE name = %s"
+            "SELECT 1 FROM host JOIN network ON network.class = 'local' WHERE name = %s"
             " AND started_at > pg_postmaster_start_time() AND heartbeat_at > now() - interval '30 seconds'"
             " AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint ="
             " (hashtext('agent')::bigint & 4294967295))",

@@ -15,6 +15,7 @@ from altostratus.postgres import LONGEST_SOCKET_PATH_BYTES
 from altostratus.settings import Settings
 from backends.networks.errors import NetworkDriverError
 from backends.networks.links import overlapping_links
+from backends.networks.tunnels import underlay_in
 
 QEMU_USER = "libvirt-qemu"
 """Debian's user of QEMU's processes."""
@@ -35,7 +36,12 @@ def check(settings: Settings) -> None:
 
 
 def check_shared_network(settings: Settings) -> None:
-    """Machines would take the addresses of the host's own neighbours."""
+    """Machines would take the addresses of the host's own neighbours; and a host must be where its tunnels begin."""
+    if settings.tunnel_network:
+        try:
+            underlay_in(IPv4Network(settings.tunnel_network))
+        except NetworkDriverError as error:
+            raise Unusable(str(error)) from None
     try:
         others = overlapping_links(IPv4Network(settings.shared_network))
     except NetworkDriverError as error:

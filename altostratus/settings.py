@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -19,8 +20,9 @@ from pydantic_settings import (
 
 from altostratus.postgres import PrivateCluster
 from backends.errors import Invalid
-from backends.model import Size
+from backends.model import NetworkClass, Size
 from backends.networks.addresses import parse_subnet, parse_subnet6
+from backends.networks.spec import LAST_VLAN, Wiring
 from backends.terms import check_term
 
 PREFIX = "ALTOSTRATUS_"
@@ -51,6 +53,31 @@ class SizeSettings(BaseModel):
         if self.max_cores is not None and self.max_cores < self.cores:
             raise ValueError(f"max_cores is {self.max_cores}, less than its {self.cores} cores")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class SiteNetwork:
+    """A network that the settings make."""
+
+    network_class: NetworkClass
+    title: str
+    summary: str
+    cidr: str
+    cidr6: str
+
+
+def vlan_ranges(text: str) -> tuple[tuple[int, int], ...]:
+    """`100-199,300` as first and last; ValueError for anything else."""
+    ranges = []
+    for part in text.split(",") if text else []:
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or (dash and not last):
+            raise ValueError("it must be VLANs such as 100-199,300")
+        ends = int(first), int(last or first)
+        if not 1 <= ends[0] <= ends[1] <= LAST_VLAN:
+            raise ValueError(f"it must be VLANs from 1 to {LAST_VLAN}")
+        ranges.append(ends)
+    return tuple(ranges)
 
 
 class Settings(BaseSettings):
@@ -90,6 +117,22 @@ class Settings(BaseSettings):
     shared_network6: str = Field("", description="an IPv6 /64 that it has besides, such as fd00:130::/64; empty: none")
     shared_network6_nat: bool = Field(
         True, description="guests appear outside under the host's IPv6 address; false: their own, which is routed here"
+    )
+    private_network: str = Field(
+        "", description="the IPv4 range of a network that is each host's own, out through its NAT; empty: none"
+    )
+    private_network6: str = Field("", description="an IPv6 /64 that it has besides")
+    public_network: str = Field(
+        "",
+        description="the site's IPv4 range for machines that everybody may reach; empty: none",
+    )
+    public_network6: str = Field("", description="an IPv6 /64 of the site's besides")
+    public_uplink: str = Field("", description="this host's link on which those addresses are asked for")
+    vlan_uplink: str = Field("", description="this host's link for tagged frames, which it needs for nothing else")
+    vlans: str = Field("", description="the VLANs on it that users may have, such as 100-199,300; empty: none")
+    tunnel_network: str = Field(
+        "",
+        description="the IPv4 network of the cloud's hosts alone, over which networks reach; empty: none does",
     )
     occi_scheme: str = Field(
         "http://altostratus.local/occi/", description="the start of the site's own category schemes"
@@ -145,15 +188,21 @@ class Settings(BaseSettings):
             raise ValueError("it must be GROUP/POOL, as lvs names them")
         return value
 
-    @field_validator("shared_network")
+    @field_validator("shared_network", "private_network", "public_network", "tunnel_network")
     @classmethod
-    def _subnet(cls, value: str) -> str:
+    def _subnet(cls, value: str, info: ValidationInfo) -> str:
         try:
-            return str(parse_subnet(value))
+            return str(parse_subnet(value)) if value or info.field_name == "shared_network" else value
         except Invalid as error:
             raise ValueError(error.message) from None
 
-    @field_validator("shared_network6")
+    @field_validator("vlans")
+    @classmethod
+    def _ranges(cls, value: str) -> str:
+        vlan_ranges(value)
+        return value
+
+    @field_validator("shared_network6", "private_network6", "public_network6")
     @classmethod
     def _subnet6(cls, value: str) -> str:
         try:
@@ -204,6 +253,37 @@ class Settings(BaseSettings):
     def values_folder(self) -> Path:
         """The values of large stored objects; the workers' own."""
         return self.state / "values"
+
+    @property
+    def wiring(self) -> Wiring:
+        return Wiring(self.public_uplink, self.vlan_uplink, vlan_ranges(self.vlans), self.tunnel_network)
+
+    @property
+    def site_networks(self) -> list[SiteNetwork]:
+        known = (
+            SiteNetwork(
+                NetworkClass.LOCAL,
+                "shared",
+                "Every compute may join; out to the world through NAT",
+                self.shared_network,
+                self.shared_network6,
+            ),
+            SiteNetwork(
+                NetworkClass.PRIVATE,
+                "private",
+                "Every compute may join; those of one host reach each other; out through its NAT",
+                self.private_network,
+                self.private_network6,
+            ),
+            SiteNetwork(
+                NetworkClass.PUBLIC,
+                "public",
+                "Every compute may join, and everybody reach it there",
+                self.public_network,
+                self.public_network6,
+            ),
+        )
+        return [network for network in known if network.cidr]
 
     @property
     def url(self) -> str:

@@ -218,9 +218,20 @@ class Machine:
     """Up to which it may grow while it runs, as its resource template said; None: not at all."""
 
 
+class NetworkClass(StrEnum):
+    """Of the site's own networks: from where their machines are reached."""
+
+    PUBLIC = "public"
+    """From everywhere, under an address of the site's."""
+    LOCAL = "local"
+    """From every machine on it; out of it through NAT."""
+    PRIVATE = "private"
+    """From the machines on it that are on the same host; out of it through the host's NAT."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network. `shared` is the cloud's own NAT network, seen by every project and owned by none."""
+    """A network. `shared` ones are the site's own, seen by every project and owned by none."""
 
     id: UUID
     project_id: UUID | None
@@ -240,6 +251,8 @@ class Network:
     tags: tuple[Tag, ...] = ()
     cidr6: str | None = None
     """IPv6 `fd00:1:2:3::/64`."""
+    network_class: NetworkClass | None = None
+    """None: a project's own, which is isolated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +362,8 @@ class NewNetwork:
     tag_ids: tuple[UUID, ...] = ()
     id: UUID | None = None
     cidr6: str | None = None
+    network_class: NetworkClass | None = None
+    """Refused: the site's settings make those."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ STORAGE_LINK = CategoryId(INFRASTRUCTURE, "storagelink")
 OS_TEMPLATE = CategoryId(INFRASTRUCTURE, "os_tpl")
 RESOURCE_TEMPLATE = CategoryId(INFRASTRUCTURE, "resource_tpl")
 IP_NETWORK = CategoryId("http://schemas.ogf.org/occi/infrastructure/network#", "ipnetwork")
+EGI_NETWORK = "http://schemas.fedcloud.egi.eu/occi/infrastructure/network#"
 IP_NETWORK_INTERFACE = CategoryId("http://schemas.ogf.org/occi/infrastructure/networkinterface#", "ipnetworkinterface")
 SSH_KEY = CategoryId("http://schemas.ogf.org/occi/infrastructure/credentials#", "ssh_key")
 USER_DATA = CategoryId("http://schemas.ogf.org/occi/infrastructure/compute#", "user_data")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from backends.cloud import Cloud, NetworkChanges
 from backends.errors import Invalid
-from backends.model import Allocation, LinkState, Network, NewNetwork
+from backends.model import Allocation, LinkState, Network, NetworkClass, NewNetwork
 from backends.states import NETWORK_ACTIONS
 from occi_server import names, values
 from occi_server.entities import (
@@ -35,7 +35,7 @@ OWN: tuple[Attribute[Network], ...] = (
         lambda network: network.vlan,
         "vlan",
         clearable=True,
-        description="IEEE 802.1Q VLAN identifier; kept, but without effect",
+        description="IEEE 802.1Q VLAN identifier, of those that the site offers",
     ),
     Attribute(
         "occi.network.label",
@@ -114,6 +114,24 @@ IPV6_NETWORK: MixinType[Network] = MixinType(
     OF_ADDRESSES6,
     carried_by=lambda network: network.cidr6 is not None,
 )
+CLASSES: tuple[MixinType[Network], ...] = tuple(
+    MixinType(
+        Mixin(
+            CategoryId(names.EGI_NETWORK, term),
+            title,
+            applies=(names.NETWORK,),
+            location=f"/mixin/{term}/",
+        ),
+        carried_by=lambda network, own=network_class: network.network_class is own,  # type: ignore[misc]
+        equals={"network_class": network_class.value},
+        fields={"network_class": network_class},
+    )
+    for network_class, term, title in (
+        (NetworkClass.PUBLIC, "public_net", "The site's: reached from everywhere"),
+        (NetworkClass.LOCAL, "nat_net", "The site's: out to the world through NAT"),
+        (NetworkClass.PRIVATE, "private_net", "The site's: within one host and out through NAT"),
+    )
+)
 
 ACTIONS: tuple[ActionType[Network], ...] = (
     ActionType(
@@ -163,7 +181,7 @@ NETWORK: EntityType[Network] = EntityType(
         LOCATION,
     ),
     attributes=(identified(), titled(), summarised(), *OWN),
-    mixins=(IP_NETWORK, IPV6_NETWORK),
+    mixins=(IP_NETWORK, IPV6_NETWORK, *CLASSES),
     actions=ACTIONS,
     describe=describe,
     rows=lambda cloud, where, page: cloud.networks(where, page),

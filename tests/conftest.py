@@ -99,8 +99,8 @@ def host(sql: Connection) -> str:
         [2**40],
     )
     sql.execute(
-        "INSERT INTO network (id, title, cidr, gateway, allocation, shared, state)"
-        " VALUES (gen_random_uuid(), 'shared', '10.77.0.0/24', '10.77.0.1', 'dynamic', true, 'active')"
+        "INSERT INTO network (id, title, cidr, gateway, allocation, shared, class, state)"
+        " VALUES (gen_random_uuid(), 'shared', '10.77.0.0/24', '10.77.0.1', 'dynamic', true, 'local', 'active')"
     )
     return "rack1"
 

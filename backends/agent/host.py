@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
+from backends import jobs
 from backends.disks.errors import DiskError
 from backends.disks.pool import DiskPool
 from backends.errors import CloudError
 from backends.jobs import Kind
 from backends.machines.errors import MachineError
 from backends.machines.hypervisor import Hypervisor
+from backends.model import NetworkClass
 from backends.networks.driver import Networks
-from backends.networks.spec import NetworkSpec
+from backends.networks.spec import NetworkSpec, Tunnel
 from backends.store.database import Connection, Database, query
 
 DRIVER_ERRORS = (MachineError, DiskError, CloudError, OSError)
@@ -57,16 +59,57 @@ class Host:
         return self.seeds / f"{machine_id}.iso"
 
 
+FIRST_VNI = 4096
+VNIS = 2**24 - FIRST_VNI
+
+
 def network_spec(
-    network_id: UUID,
+    network_id: UUID | str,
     cidr: str | None,
     gateway: str | None,
     cidr6: str | None,
     masquerade6: bool,
-    shared: bool,
+    network_class: str | None,
     is_up: bool,
+    vlan: int | None,
+    sequence: int,
 ) -> NetworkSpec:
-    """In the order of the columns that say it."""
+    """In the order of the columns that say it. What goes to other hosts goes by VLAN, or else by a tunnel."""
+    is_tunnelled = vlan is None and network_class in (None, NetworkClass.LOCAL)
     return NetworkSpec(
-        network_id, cidr=cidr, gateway=gateway, nat=shared, up=is_up, cidr6=cidr6, masquerade6=masquerade6
+        network_id if isinstance(network_id, UUID) else UUID(network_id),
+        cidr=cidr,
+        gateway=gateway,
+        nat=network_class in (NetworkClass.LOCAL, NetworkClass.PRIVATE),
+        up=is_up,
+        cidr6=cidr6,
+        masquerade6=masquerade6,
+        public=network_class == NetworkClass.PUBLIC,
+        vlan=vlan,
+        tunnel=Tunnel(FIRST_VNI + sequence % VNIS) if is_tunnelled else None,
     )
+
+
+def with_remotes(host: Host, connection: Connection, specs: Iterable[NetworkSpec]) -> list[NetworkSpec]:
+    """The same, with who is behind which other host, if this one reaches any."""
+    specs = list(specs)
+    if host.networks.tunnel_address is None:
+        return specs
+    remotes: dict[UUID, list[tuple[str, str]]] = defaultdict(list)
+    parameters = {"ids": [spec.id for spec in specs if spec.tunnel is not None], "host": host.name}
+    for network_id, mac, address in connection.execute(query("agent.remotes"), parameters):
+        remotes[network_id].append((mac, address))
+    return [
+        spec if spec.tunnel is None else replace(spec, tunnel=replace(spec.tunnel, remotes=tuple(remotes[spec.id])))
+        for spec in specs
+    ]
+
+
+def tell_other_hosts(host: Host, network_id: UUID) -> None:
+    """Has the others that this network is on learn of an interface that came, went or changed here."""
+    if host.networks.tunnel_address is None:
+        return
+    with host.connection() as connection:
+        parameters = {"id": network_id, "host": host.name}
+        for row in connection.execute(query("agent.other_hosts_of_network"), parameters).fetchall():
+            jobs.defer(connection, row[0], Kind.NETWORK, network_id)

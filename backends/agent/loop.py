@@ -89,7 +89,10 @@ def begin(host: Host, capacity: Capacity) -> None:
         memory_mib=capacity.memory_mib,
         disk_bytes=capacity.disk_bytes,
         domain_type=host.hypervisor.domain_type,
+        tunnel_address=host.networks.tunnel_address,
     )
+    for what in host.networks.lacks():
+        log.warning("this host lacks something", what=what)
     with host.connection() as connection:
         place_waiting(connection)
 

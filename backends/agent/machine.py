@@ -15,7 +15,7 @@ import structlog
 
 from backends import jobs
 from backends.agent.disk import converge_disk
-from backends.agent.host import DRIVER_ERRORS, Host, network_spec
+from backends.agent.host import DRIVER_ERRORS, Host, network_spec, tell_other_hosts, with_remotes
 from backends.agent.served import ServedDisk, answers, iscsi_source, served_disk
 from backends.disks.inspect import ImageFormat
 from backends.disks.pool import Volume, root_disk
@@ -127,7 +127,7 @@ def converge_machine(host: Host, machine_id: UUID) -> None:
     """Makes the machine what it should be, as far as that goes without waiting."""
     with host.exclusively(Kind.MACHINE, machine_id):
         with host.connection() as connection:
-            machine = _read(connection, machine_id)
+            machine = _read(host, connection, machine_id)
         if machine is None or machine.host != host.name:
             return
         try:
@@ -137,22 +137,23 @@ def converge_machine(host: Host, machine_id: UUID) -> None:
             host.write("machine_failed", id=machine_id, message=str(error))
 
 
-def _read(connection: Connection, machine_id: UUID) -> WantedMachine | None:
+def _read(host: Host, connection: Connection, machine_id: UUID) -> WantedMachine | None:
     row = connection.execute(query("agent.machine"), {"id": machine_id}).fetchone()
     if row is None:
         return None
+    networks = with_remotes(host, connection, [network_spec(*item[6]) for item in row[27] or ()])
     interfaces = tuple(
         WantedInterface(
             UUID(item[0]),
-            network_spec(UUID(item[1]), item[6], item[7], item[11], item[12], item[8], item[9]),
+            network,
             item[2],
             item[3],
             item[4] == LinkState.ACTIVE,
             item[5],
-            item[13],
-            (item[10], item[14]),
+            item[8],
+            (item[7], item[9]),
         )
-        for item in row[27] or ()
+        for item, network in zip(row[27] or (), networks, strict=True)
     )
     disks = tuple(
         WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], item[5], served_disk(item[6:]))
@@ -349,6 +350,8 @@ def _remove(host: Host, machine: WantedMachine) -> None:
         for disk_id, disk_host in disks:
             jobs.defer(connection, disk_host, Kind.DISK, disk_id)
         place_waiting(connection)
+    for network_id in {interface.network.id for interface in machine.interfaces}:
+        tell_other_hosts(host, network_id)
 
 
 def _spec(host: Host, machine: WantedMachine) -> DomainSpec:
@@ -437,7 +440,10 @@ def _ensure_port(host: Host, machine: WantedMachine, interface: WantedInterface)
     port = Port(
         interface.id, interface.network.id, interface.mac, interface.address, machine.hostname, interface.address6
     )
+    known = host.networks.port(interface.id)
     host.networks.ensure_port(interface.network, port)
+    if known is None or known.mac != port.mac:
+        tell_other_hosts(host, interface.network.id)
 
 
 def _plug(host: Host, machine: WantedMachine, observed: Observed) -> set[UUID]:
@@ -524,9 +530,12 @@ def _retry_unplug(host: Host, machine: WantedMachine, table: str, link_id: UUID)
 def _forget_link(host: Host, table: str, link_id: UUID) -> None:
     with host.connection() as connection, connection.transaction():
         disk = connection.execute(query("agent.disk_of_attachment"), {"id": link_id}).fetchone()
+        network = connection.execute("SELECT network_id FROM interface WHERE id = %s", [link_id]).fetchone()
         connection.execute("DELETE FROM tagging WHERE resource_id = %s", [link_id])
         connection.execute(f"DELETE FROM {table} WHERE id = %s AND deleting", [link_id])
         if disk is not None and disk[1] is not None and disk[2] == Pool.ISCSI:
             jobs.defer(connection, disk[1], Kind.DISK, disk[0])  # whose target is to forget the initiator
     if disk is not None:
         host.hypervisor.secret_absent(link_id)
+    if network is not None:
+        tell_other_hosts(host, network[0])

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from backends import jobs
-from backends.agent.host import Host, network_spec
+from backends.agent.host import Host, network_spec, with_remotes
 from backends.disks.pool import disk, root_disk
 from backends.jobs import Kind
 from backends.machines.spec import Observed, Power
@@ -84,7 +84,8 @@ def _read(host: Host) -> _Rows:
 
 
 def _restore_networks(host: Host, rows: _Rows) -> None:
-    specs = [network_spec(*facts) for *facts, _state, _is_seen, _deleting in rows.networks]
+    with host.connection() as connection:
+        specs = with_remotes(host, connection, [network_spec(*row[:9]) for row in rows.networks])
     ports = [Port(*row) for row in rows.ports]
     restored = host.networks.restore(specs, ports)
     for what in restored.repaired:
@@ -103,9 +104,10 @@ def _unsettled(host: Host, rows: _Rows, disk_files: set[UUID], taps: set[str]) -
         is_waiting = wanted == MachineState.ACTIVE and not admitted and power in (None, Power.OFF)
         if deleting or is_cut_off or not (is_settled or is_waiting):
             found.append((Kind.MACHINE, machine_id))
-    for network_id, *_, shared, is_up, state, is_seen, deleting in rows.networks:
+    for network_id, *facts, state, is_seen, deleting, is_at_home in rows.networks:
+        network_class, is_up = facts[4:6]
         wanted_state = LinkState.ACTIVE if is_up else LinkState.INACTIVE
-        if deleting or state != wanted_state or not (is_seen or shared):
+        if is_at_home and (deleting or state != wanted_state or not (is_seen or network_class)):
             found.append((Kind.NETWORK, network_id))
     found += [
         (Kind.DISK, disk_id)

@@ -198,7 +198,7 @@ class LinkDoor(Door):
         hosts: set[str] = set()
         for interface in interfaces:
             self._one(NETWORKS, interface.network_id)
-            row = connection.execute("SELECT host FROM network WHERE id = %s", [interface.network_id]).fetchone()
+            row = connection.execute(query("links.host_of_network"), {"id": interface.network_id}).fetchone()
             hosts |= {row[0]} if row and row[0] else set()
         for attachment in attachments:
             disk = self._one(DISKS, attachment.disk_id)
@@ -209,7 +209,7 @@ class LinkDoor(Door):
 
     @staticmethod
     def _locked_shared_network(connection: Connection) -> Network:
-        row = connection.execute(NETWORKS.select + " WHERE r.shared FOR UPDATE OF r").fetchone()
+        row = connection.execute(NETWORKS.select + " WHERE r.class = 'local' FOR UPDATE OF r").fetchone()
         if row is None:
             raise NotFound("the cloud has no shared network yet: no agent has made it")
         return NETWORKS.from_row(row)

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 from backends.cloud.door import Door, check_range, check_text
 from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable
 from backends.jobs import Kind
-from backends.model import EVERYTHING, NO_FILTER, Allocation, Filter, LinkState, Network, NewNetwork, Page
+from backends.model import EVERYTHING, NO_FILTER, Allocation, Filter, LinkState, Network, NetworkClass, NewNetwork, Page
 from backends.networks.addresses import check_host_address, parse_subnet, parse_subnet6
-from backends.placement import Need, choose_host
+from backends.networks.spec import LAST_VLAN
+from backends.placement import PLACEMENT_LOCK, Need, choose_host
 from backends.states import NETWORK_ACTIONS, NETWORK_TARGETS
 from backends.store.database import Connection
 from backends.store.rows import NETWORKS
@@ -28,6 +29,7 @@ class NetworkChanges(TypedDict, total=False):
     gateway: str | None
     allocation: Allocation
     cidr6: str | None
+    network_class: NetworkClass | None
 
 
 CHECKED = ("title", "summary", "label", "vlan", "cidr", "gateway", "cidr6")
@@ -48,8 +50,10 @@ class NetworkDoor(Door):
     def create_network(self, new: NewNetwork) -> Network:
         network_id = new.id or uuid4()
         _check(new.title, new.summary, new.label, new.vlan, new.cidr, new.gateway, new.cidr6)
+        _refuse_class(new.network_class)
         with self._change() as connection:
             host = choose_host(connection, Need())
+            self._check_vlan_free(connection, new.vlan, network_id)
             self._insert(
                 connection,
                 "network",
@@ -74,6 +78,10 @@ class NetworkDoor(Door):
     def update_network(self, network_id: UUID, changes: NetworkChanges) -> Network:
         with self._change() as connection:
             network = self._own(network_id)
+            _refuse_class(changes.get("network_class"))
+            if changes.get("vlan") not in (None, network.vlan):
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [PLACEMENT_LOCK])
+                self._check_vlan_free(connection, changes.get("vlan"), network_id)
             values: dict[str, object] = {
                 name: value for name, value in changes.items() if getattr(network, name) != value
             }
@@ -123,6 +131,13 @@ class NetworkDoor(Door):
             raise NotAllowed(f"the network {network_id} is the cloud's own, shared by all: it can't be changed")
         return network
 
+    def _check_vlan_free(self, connection: Connection, vlan: int | None, network_id: UUID) -> None:
+        """The placement lock must be held: a VLAN carries one network, whoever's it is."""
+        if vlan is None or not 0 < vlan <= LAST_VLAN:
+            return
+        if connection.execute("SELECT 1 FROM network WHERE vlan = %s AND id <> %s", [vlan, network_id]).fetchone():
+            raise Conflict(f"the VLAN {vlan} is another network's")
+
     def _in_use(self, connection: Connection, network_id: UUID) -> bool:
         row = connection.execute(
             "SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id"
@@ -143,7 +158,21 @@ class NetworkDoor(Door):
             state = connection.execute("SELECT wanted FROM network WHERE id = %s", [network_id]).fetchone()
             if state is not None and state[0] == LinkState.INACTIVE:
                 connection.execute("UPDATE network SET state = 'inactive' WHERE id = %s", [network_id])
-        self._converge(connection, row[0], Kind.NETWORK, network_id)
+        for host in {row[0], *self._hosts_with_machines_on(connection, network_id)}:
+            self._converge(connection, host, Kind.NETWORK, network_id)
+
+    @staticmethod
+    def _hosts_with_machines_on(connection: Connection, network_id: UUID) -> set[str | None]:
+        rows = connection.execute(
+            "SELECT DISTINCT m.host FROM interface i JOIN machine m ON m.id = i.machine_id WHERE i.network_id = %s",
+            [network_id],
+        )
+        return {row[0] for row in rows}
+
+
+def _refuse_class(network_class: NetworkClass | None) -> None:
+    if network_class is not None:
+        raise NotAllowed(f"{network_class.value} networks are the site's own: its settings make them")
 
 
 def _check(

@@ -45,6 +45,10 @@ class DhcpServer:
     """Changes when the link has been made anew, so that the server is started anew."""
     cidr6: str | None = None
     address6: str | None = None
+    mtu: int | None = None
+    """What guests are told, where frames of the usual size don't fit."""
+    is_on_link: bool = True
+    """Whether guests may take it that they reach the others of their IPv6 subnet without a router."""
     routes6: bool = False
     """Whether its host is the IPv6 router: announced as one, else only the prefix is."""
 
@@ -67,6 +71,7 @@ def configuration(server: DhcpServer) -> str:
         "no-hosts",
         *(["domain-needed", "bogus-priv"] if server.names else ["port=0"]),
     ]
+    lines += [] if server.mtu is None else [f"dhcp-option-force=option:mtu,{server.mtu}"]
     if server.cidr is not None:
         subnet = IPv4Network(server.cidr)
         lines += [
@@ -76,8 +81,11 @@ def configuration(server: DhcpServer) -> str:
         ]
     if server.cidr6 is not None:
         prefix, _, length = server.cidr6.partition("/")
-        lines += ["enable-ra", f"dhcp-range={prefix},static,slaac,{length},{LEASE_TIME}"]
-        lines += [] if server.routes6 else [f"ra-param={server.link},{ADVERTISED_EVERY_S},0"]
+        modes = "static,slaac" if server.is_on_link else "static,slaac,off-link"
+        lines += ["enable-ra", f"dhcp-range={prefix},{modes},{length},{LEASE_TIME}"]
+        mtu = "" if server.mtu is None else f"mtu:{server.mtu},"
+        lifetime = "" if server.routes6 else ",0"
+        lines += [f"ra-param={server.link},{mtu}{ADVERTISED_EVERY_S}{lifetime}"] if mtu or lifetime else []
         lines += [f"dhcp-option=option6:dns-server,[{server.address6}]"] if server.names else []
     return "\n".join(lines) + "\n"
 

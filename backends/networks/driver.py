@@ -16,12 +16,13 @@ from pathlib import Path
 from uuid import UUID
 
 from backends.errors import CloudError
-from backends.networks import dhcp, firewall, links, records
+from backends.networks import dhcp, firewall, links, records, routes, trunk, tunnels
 from backends.networks.addresses import dhcp_address, dhcp_address6, gateway6, mac_of, parse_subnet, parse_subnet6
 from backends.networks.errors import NameClashError, NetworkDriverError
 from backends.networks.spec import (
     NetworkSpec,
     Port,
+    Wiring,
     bridge_name,
     check_cloud_tag,
     check_network,
@@ -31,6 +32,9 @@ from backends.networks.spec import (
     own_link_pattern,
     own_tap_pattern,
     tap_name,
+    trunk_name,
+    tunnel_name,
+    vlan_link_names,
 )
 
 
@@ -42,11 +46,15 @@ class Restored:
     failed: dict[UUID, str]
 
 
+NO_WIRING = Wiring()
+
+
 class Networks:
     """The driver. `folder` holds records, configurations and leases; dnsmasq's user must be able to enter."""
 
-    def __init__(self, cloud_tag: str, folder: Path) -> None:
+    def __init__(self, cloud_tag: str, folder: Path, wiring: Wiring = NO_WIRING) -> None:
         check_cloud_tag(cloud_tag)
+        self._wiring = wiring
         self._tag = cloud_tag
         self._folder = folder.absolute()
         self._lock = threading.RLock()
@@ -56,6 +64,23 @@ class Networks:
         """Nobody else in this process changes the host's networks meanwhile."""
         with self._lock:
             yield
+
+    def lacks(self) -> list[str]:
+        """What this host can't do, a sentence each."""
+        with self._changing():
+            lacking = [] if links.has_ipv6() else ["The kernel has no IPv6: networks with IPv6 addresses are refused."]
+            if not trunk.can_filter_vlans(f"{self._tag}probe"):
+                lacking.append("The kernel has no VLAN filtering in bridges: networks with a VLAN are refused.")
+            if (refusal := firewall.refusal()) is not None:
+                lacking.append(f"nftables can't be used: no network can be made. nft says: {refusal}")
+            return lacking
+
+    @property
+    def tunnel_address(self) -> str | None:
+        """This host's end of tunnels; None where there are none."""
+        if not self._wiring.tunnel_network:
+            return None
+        return tunnels.underlay_in(IPv4Network(self._wiring.tunnel_network)).address
 
     def bridge_name(self, network_id: UUID) -> str:
         """What a domain's `<source bridge=…>` says."""
@@ -82,6 +107,7 @@ class Networks:
             self._ensure_reservation(spec, port)
             if ended:
                 self._ensure_dhcp(spec)
+            self._publish(spec)
             links.ensure_attached(self.tap_name(port.id), self.bridge_name(spec.id))
 
     def absent_port(self, interface_id: UUID) -> None:
@@ -102,6 +128,11 @@ class Networks:
         """The interfaces that may send through a tap, whether or not the tap exists."""
         with self._lock:
             return {port.id for port in records.ports(self._folder)}
+
+    def port(self, interface_id: UUID) -> Port | None:
+        """What the interface has been made as, if it has."""
+        found = records.read_port(self._folder, self.tap_name(interface_id))
+        return found if found is not None and found.id == interface_id else None
 
     def taps(self) -> set[str]:
         """The taps of this cloud's machines that are there."""
@@ -136,6 +167,7 @@ class Networks:
             for spec in specs.values():
                 try:
                     faults = self._ensure_links(spec)
+                    faults += self._publish(spec)
                     faults += self._restore_reservations(spec, members[spec.id], made_ports)
                     faults += self._ensure_dhcp(spec)
                     repaired += faults if made.get(spec.id) == spec else []
@@ -190,6 +222,7 @@ class Networks:
             self._tag,
             [spec for spec in records.networks(self._folder) if spec.id != without],
             [port for port in records.ports(self._folder) if port.id != without],
+            self._wiring.tunnel_network,
         )
 
     def _remove_port(self, tap: str) -> None:
@@ -198,6 +231,9 @@ class Networks:
             self._unfilter(firewall.remove_port(self._tag, port), without=port.id)
             dhcp.withdraw(self._network_folder(port.network_id), [tap])
         records.remove_port(self._folder, tap)
+        spec = None if port is None else records.read_network(self._folder, port.network_id)
+        if spec is not None and links.link(self.bridge_name(spec.id)) is not None:
+            self._publish(spec)
 
     def _remove_network(self, network_id: UUID) -> None:
         spec = records.read_network(self._folder, network_id)
@@ -221,29 +257,89 @@ class Networks:
         bridge, alias = self.bridge_name(spec.id), self._alias(spec.id)
         for subnet in _routed_subnets(spec):
             for other in links.overlapping_links(subnet):
-                if other != bridge:
+                if other not in (bridge, self._wiring.public_uplink if spec.public else bridge):
                     raise NetworkDriverError(f"Subnet {subnet} of network {spec.id} is in use on the host's {other}.")
         wrong: list[str] = []
-        if spec.nat:
+        if spec.is_routed:
             wrong += links.ensure_forwarding()
-        if spec.nat and spec.cidr6 is not None:
+        if spec.is_routed and spec.cidr6 is not None:
             wrong += links.ensure_forwarding6()
         addresses = _host_addresses(spec)
-        wrong += links.ensure_bridge(
-            links.Bridge(bridge, alias, mac_of(spec.id), addresses if spec.nat else (), spec.up)
-        )
-        if spec.nat or not addresses:
+        own = addresses if spec.is_routed else ()
+        wrong += links.ensure_bridge(links.Bridge(bridge, alias, mac_of(spec.id), own, spec.up, not spec.public))
+        wrong += self._ensure_vlan(spec)
+        wrong += self._ensure_tunnel(spec)
+        if spec.is_routed or not addresses:
             return wrong
         outer = dhcp_link_name(self._tag, spec.id)
         wrong += links.ensure_namespace(namespace_name(self._tag, spec.id), outer, alias, addresses)
         return wrong + links.ensure_attached(outer, bridge)
 
+    def _ensure_vlan(self, spec: NetworkSpec) -> list[str]:
+        uplink, bridge = self._wiring.vlan_uplink, self.bridge_name(spec.id)
+        ends = vlan_link_names(self._tag, spec.id)
+        if spec.vlan is None:
+            if not links.absent(ends[0]):
+                return []
+            trunk.release(trunk_name(self._tag), uplink, self._vlans(without=spec.id))
+            return [f"Network {spec.id} was in a VLAN."]
+        if not uplink or not any(first <= spec.vlan <= last for first, last in self._wiring.vlans):
+            raise NetworkDriverError(
+                f"VLAN {spec.vlan} is not for users on this host: the settings vlan_uplink and vlans say which are."
+            )
+        for other in records.networks(self._folder):
+            is_there = links.link(vlan_link_names(self._tag, other.id)[0]) is not None
+            if other.vlan == spec.vlan and other.id != spec.id and is_there:
+                raise NetworkDriverError(f"VLAN {spec.vlan} is that of another network.")
+        name = trunk_name(self._tag)
+        wrong = trunk.ensure_trunk(name, f"altostratus {self._tag} VLANs", uplink)
+        taken = self._vlans(without=None)
+        return wrong + trunk.ensure_access(name, uplink, bridge, ends, self._alias(spec.id), spec.vlan, taken)
+
+    def _vlans(self, without: UUID | None) -> set[int]:
+        """Of all networks that are or are being made, but for those that this host refuses."""
+        allowed = [range(first, last + 1) for first, last in self._wiring.vlans]
+        return {
+            spec.vlan
+            for spec in records.networks(self._folder)
+            if spec.vlan is not None and spec.id != without and any(spec.vlan in each for each in allowed)
+        }
+
+    def _ensure_tunnel(self, spec: NetworkSpec) -> list[str]:
+        name = tunnel_name(self._tag, spec.id)
+        if spec.tunnel is None or not self._wiring.tunnel_network:
+            return [f"Network {spec.id} had a tunnel."] if links.absent(name) else []
+        underlay = tunnels.underlay_in(IPv4Network(self._wiring.tunnel_network))
+        return tunnels.ensure_tunnel(name, self._alias(spec.id), self.bridge_name(spec.id), spec.tunnel, underlay)
+
+    def _publish(self, spec: NetworkSpec) -> list[str]:
+        """Has the addresses of a public network's ports answered for outside."""
+        if not spec.public:
+            return []
+        if not self._wiring.public_uplink:
+            raise NetworkDriverError("This host has no public addresses: the setting public_uplink names no link.")
+        ports = [port for port in records.ports(self._folder) if port.network_id == spec.id]
+        addresses = {address for port in ports for address in (port.address, *firewall.addresses6(port)[1:]) if address}
+        return routes.ensure_published(
+            self.bridge_name(spec.id), self._wiring.public_uplink, _routed_subnets(spec), addresses
+        )
+
     def _remove_links(self, network_id: UUID) -> None:
-        for name in (dhcp_link_name(self._tag, network_id), self.bridge_name(network_id)):
+        spec = records.read_network(self._folder, network_id)
+        if spec is not None and spec.public:
+            routes.withdraw(self._wiring.public_uplink, _routed_subnets(spec))
+        for name in (
+            dhcp_link_name(self._tag, network_id),
+            tunnel_name(self._tag, network_id),
+            vlan_link_names(self._tag, network_id)[0],
+            self.bridge_name(network_id),
+        ):
             found = links.link(name)
             if found is not None and (not found.alias or found.alias.startswith(self._alias(network_id))):
                 links.absent(name)
         links.absent_namespace(namespace_name(self._tag, network_id))
+        if spec is not None and spec.vlan is not None:
+            trunk.release(trunk_name(self._tag), self._wiring.vlan_uplink, self._vlans(without=network_id))
 
     def _alias(self, network_id: UUID) -> str:
         return f"altostratus {self._tag} network {network_id}"
@@ -269,23 +365,30 @@ class Networks:
         return dhcp.ensure_running(self._dhcp_server(spec))
 
     def _dhcp_server(self, spec: NetworkSpec) -> dhcp.DhcpServer:
-        link = links.link(self.bridge_name(spec.id) if spec.nat else dhcp_link_name(self._tag, spec.id))
+        link = links.link(self.bridge_name(spec.id) if spec.is_routed else dhcp_link_name(self._tag, spec.id))
         if link is None:
             raise NetworkDriverError(f"Network {spec.id} has no link for its DHCP server.")
-        namespace = None if spec.nat else links.NAMESPACES / namespace_name(self._tag, spec.id)
+        namespace = None if spec.is_routed else links.NAMESPACES / namespace_name(self._tag, spec.id)
         return dhcp.DhcpServer(
             folder=self._network_folder(spec.id),
             cidr=spec.cidr,
-            link=link.name if spec.nat else links.INNER_LINK,
-            address=spec.gateway if spec.nat else None,
+            link=link.name if spec.is_routed else links.INNER_LINK,
+            address=spec.gateway if spec.is_routed else None,
             router=spec.gateway,
-            names=spec.nat,
+            names=spec.is_routed,
             namespace=namespace,
             generation=f"link {link.index} {link.name}",
             cidr6=spec.cidr6,
             address6=gateway6(spec.cidr6) if spec.cidr6 is not None else None,
-            routes6=spec.nat,
+            routes6=spec.is_routed,
+            is_on_link=not spec.public,
+            mtu=self._mtu(spec),
         )
+
+    def _mtu(self, spec: NetworkSpec) -> int | None:
+        if spec.tunnel is None or not self._wiring.tunnel_network:
+            return None
+        return tunnels.underlay_in(IPv4Network(self._wiring.tunnel_network)).mtu
 
     def _ensure_reservation(self, spec: NetworkSpec, port: Port) -> bool:
         addresses = [address for address in (port.address, port.address6) if address is not None]
@@ -334,13 +437,13 @@ class Networks:
     # Restoring
 
     def _firewall_faults(self, networks: Collection[NetworkSpec], ports: Collection[Port]) -> list[str]:
-        return firewall.faults(self._tag, networks, ports) if networks or ports else []
+        return firewall.faults(self._tag, networks, ports, self._wiring.tunnel_network) if networks or ports else []
 
     def _restore_firewall(self, networks: dict[str, NetworkSpec], ports: dict[str, Port]) -> None:
         if not networks and not ports:
             firewall.delete_tables(self._tag)
-        elif firewall.faults(self._tag, networks.values(), ports.values()):
-            firewall.replace_tables(self._tag, networks.values(), ports.values())
+        elif firewall.faults(self._tag, networks.values(), ports.values(), self._wiring.tunnel_network):
+            firewall.replace_tables(self._tag, networks.values(), ports.values(), self._wiring.tunnel_network)
 
     def _acceptable_networks(
         self, networks: Collection[NetworkSpec], failed: dict[UUID, str]
@@ -399,6 +502,8 @@ class Networks:
         wrong: list[str] = []
         names = {bridge_name(self._tag, network_id) for network_id in wanted}
         names |= {dhcp_link_name(self._tag, network_id) for network_id in wanted}
+        names |= {tunnel_name(self._tag, network_id) for network_id in wanted}
+        names |= {name for network_id in wanted for name in vlan_link_names(self._tag, network_id)}
         pattern, alias = own_link_pattern(self._tag), f"altostratus {self._tag} "
         for found in links.links():
             if pattern.fullmatch(found.name) and found.name not in names and found.alias.startswith(alias):
@@ -423,7 +528,7 @@ def _refuse_overlap(spec: NetworkSpec, others: Iterable[NetworkSpec]) -> None:
 
 def _routed_subnets(spec: NetworkSpec) -> list[IPv4Network | IPv6Network]:
     """The subnets that the host has routes to."""
-    if not spec.nat:
+    if not spec.is_routed:
         return []
     own: list[IPv4Network | IPv6Network] = [] if spec.cidr is None else [parse_subnet(spec.cidr)]
     return own if spec.cidr6 is None else [*own, parse_subnet6(spec.cidr6)]
@@ -433,9 +538,9 @@ def _host_addresses(spec: NetworkSpec) -> tuple[str, ...]:
     """The addresses, with prefix lengths, of the host or of the network's own DHCP server."""
     addresses = []
     if spec.cidr is not None:
-        own = spec.gateway if spec.nat else dhcp_address(spec.cidr, spec.gateway)
+        own = spec.gateway if spec.is_routed else dhcp_address(spec.cidr, spec.gateway)
         addresses.append(f"{own}/{spec.cidr.partition('/')[2]}")
     if spec.cidr6 is not None:
-        own6 = gateway6(spec.cidr6) if spec.nat else dhcp_address6(spec.cidr6)
+        own6 = gateway6(spec.cidr6) if spec.is_routed else dhcp_address6(spec.cidr6)
         addresses.append(f"{own6}/{spec.cidr6.partition('/')[2]}")
     return tuple(addresses)

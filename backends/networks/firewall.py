@@ -17,7 +17,7 @@ from typing import Any
 
 from backends.networks.addresses import address6_of, gateway6, link_local_of
 from backends.networks.errors import NetworkDriverError
-from backends.networks.spec import TAP, NetworkSpec, Port, bridge_name, tap_name
+from backends.networks.spec import DHCP_LINK, TAP, TUNNEL, VLAN_LINK, NetworkSpec, Port, bridge_name, tap_name
 
 Json = dict[str, Any]
 Element = Any
@@ -26,6 +26,8 @@ PROVIDER_METADATA = {"prefix": {"addr": "169.254.0.0", "len": 16}}
 PROVIDER_METADATA6 = {"set": ["fd00:ec2::254", "fd20:ce::254"]}
 LINK_LOCAL6 = {"prefix": {"addr": "fe80::", "len": 10}}
 DHCPV6_SERVERS = "ff02::1:2"
+BRIDGES = {"range": ["01:80:c2:00:00:00", "01:80:c2:00:00:0f"]}
+TUNNEL_PORT = 4789
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ ADDRESSES = _Set("bridge", "addresses", ("ifname", "ether_addr", "ipv4_addr"))
 ADDRESSES6 = _Set("bridge", "addresses6", ("ifname", "ether_addr", "ipv6_addr"))
 DISCOVERY = _Set("bridge", "discovery", ("ifname",), to_chains=True)
 PLAIN = _Set("bridge", "plain", ("ifname",))
+ROUTED_BRIDGES = _Set("inet", "routed_bridges", ("ifname",))
 NAT_BRIDGES = _Set("inet", "nat_bridges", ("ifname",))
 ISOLATED_BRIDGES = _Set("inet", "isolated_bridges", ("ifname",))
 SAME_BRIDGE = _Set("inet", "same_bridge", ("ifname", "ifname"))
@@ -56,6 +59,7 @@ _SETS = (
     ADDRESSES6,
     DISCOVERY,
     PLAIN,
+    ROUTED_BRIDGES,
     NAT_BRIDGES,
     ISOLATED_BRIDGES,
     SAME_BRIDGE,
@@ -76,15 +80,16 @@ def table_name(cloud_tag: str) -> str:
 def network_elements(cloud_tag: str, spec: NetworkSpec) -> Elements:
     bridge = bridge_name(cloud_tag, spec.id)
     elements: Elements = {SAME_BRIDGE: [{"concat": [bridge, bridge]}]}
-    if not spec.nat:
+    if not spec.is_routed:
         return elements | {ISOLATED_BRIDGES: [bridge]}
-    elements[NAT_BRIDGES] = [bridge]
+    elements[ROUTED_BRIDGES] = [bridge]
+    elements[NAT_BRIDGES] = [bridge] if spec.nat else []
     if spec.cidr is not None:
         elements[SERVED] = [{"concat": [bridge, spec.gateway]}, {"concat": [bridge, "255.255.255.255"]}]
-        elements[NAT_SOURCES] = [_prefix(spec.cidr)]
+        elements[NAT_SOURCES] = [_prefix(spec.cidr)] if spec.nat else []
     if spec.cidr6 is not None:
         elements[SERVED6] = [{"concat": [bridge, address]} for address in (gateway6(spec.cidr6), DHCPV6_SERVERS)]
-        elements[NAT_SOURCES6] = [_prefix(spec.cidr6)] if spec.masquerade6 else []
+        elements[NAT_SOURCES6] = [_prefix(spec.cidr6)] if spec.nat and spec.masquerade6 else []
     return elements
 
 
@@ -113,6 +118,12 @@ def addresses6(port: Port) -> tuple[str, ...]:
     mac = port.mac.lower()
     prefix = str(IPv6Interface(f"{port.address6}/64").network)
     return tuple(dict.fromkeys((link_local_of(mac), port.address6, address6_of(prefix, mac))))
+
+
+def refusal() -> str | None:
+    """What nft says when it can't work here at all."""
+    answer = _nft(["list", "tables"], None)
+    return None if answer.returncode == 0 else answer.stderr.strip()
 
 
 def add_network(cloud_tag: str, spec: NetworkSpec) -> bool:
@@ -157,8 +168,8 @@ def _port_chain(cloud_tag: str, port: Port) -> tuple[list[Json], list[Json]]:
     return [{"add": {"chain": chain}}], [{"add": {"rule": rule}} for rule in rules]
 
 
-def faults(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port]) -> list[str]:
-    """How the kernel's tables differ from what they should be, a sentence each."""
+def faults(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port], underlay: str = "") -> list[str]:
+    """How the kernel's tables differ from what they should be, a sentence each; `underlay` is the hosts' network."""
     networks, ports = list(networks), list(ports)
     wanted = _collect(cloud_tag, networks, ports)
     found: list[str] = []
@@ -167,7 +178,7 @@ def faults(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port
         if listing is None:
             found.append(f"The firewall table {family} {table_name(cloud_tag)} was missing.")
             continue
-        rules, chains = _rules(cloud_tag, family), _chains(family)
+        rules, chains = _rules(cloud_tag, family, underlay), _chains(family)
         for port in ports if family == "bridge" else []:
             chain, more = _port_chain(cloud_tag, port)
             chains += [each["add"]["chain"] for each in chain]
@@ -202,7 +213,7 @@ def _rules_by_chain(rules: list[Json]) -> dict[str, list[str | None]]:
     return by_chain
 
 
-def replace_tables(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port]) -> None:
+def replace_tables(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port], underlay: str = "") -> None:
     """Makes both tables anew in one transaction: at no moment is a guest unfiltered or cut off."""
     name = table_name(cloud_tag)
     networks, ports = list(networks), list(ports)
@@ -216,7 +227,7 @@ def replace_tables(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Itera
             if definition.family == family
         ]
         commands += [{"add": {"chain": chain | {"table": name}}} for chain in _chains(family)]
-        commands += [{"add": {"rule": rule}} for rule in _rules(cloud_tag, family)]
+        commands += [{"add": {"rule": rule}} for rule in _rules(cloud_tag, family, underlay)]
     for port in ports:
         chain, rules = _port_chain(cloud_tag, port)
         commands += chain + rules
@@ -275,6 +286,8 @@ def _chains(family: str) -> list[Json]:
         return [
             {"family": family, "name": "prerouting", "hook": "prerouting", "prio": -200} | base,
             {"family": family, "name": "from_guest"},
+            {"family": family, "name": "forward", "hook": "forward", "prio": -200} | base,
+            {"family": family, "name": "output", "hook": "output", "prio": -200} | base,
         ]
     return [
         {"family": family, "name": "untracked", "hook": "prerouting", "prio": -300} | base,
@@ -295,9 +308,9 @@ def _shape(chain: Json) -> tuple[object, ...]:
     return tuple(chain.get(key) for key in ("name", "type", "hook", "prio", "policy"))
 
 
-def _rules(cloud_tag: str, family: str) -> list[Json]:
+def _rules(cloud_tag: str, family: str, underlay: str) -> list[Json]:
     """The fixed rules; each comment ends in a digest of the rule, by which `faults` knows it again."""
-    return _numbered(cloud_tag, family, _bridge_rules(cloud_tag) if family == "bridge" else _inet_rules())
+    return _numbered(cloud_tag, family, _bridge_rules(cloud_tag) if family == "bridge" else _inet_rules(underlay))
 
 
 def _numbered(cloud_tag: str, family: str, rules: list[_Rule]) -> list[Json]:
@@ -379,6 +392,31 @@ def _bridge_rules(cloud_tag: str) -> list[_Rule]:
             [ipv6, _is(_concat(in_name, sender, _field("ip6", "saddr")), f"@{ADDRESSES6.name}"), _ACCEPT],
         ),
         ("from_guest", "anything else", [_DROP]),
+        *(
+            rule
+            for kind, where in ((TUNNEL, "other hosts"), (VLAN_LINK, "a VLAN"))
+            for rule in _outward_rules(_is(_meta("oifname"), f"{cloud_tag}{kind}*"), cloud_tag, where)
+        ),
+    ]
+
+
+def _outward_rules(outward: Json, cloud_tag: str, where: str) -> list[_Rule]:
+    """Each host is its guests' gateway and DHCP server itself: no other guest hears of it, nor do others' bridges."""
+    return [
+        ("output", f"the host's own, to {where}", [outward, _DROP]),
+        (
+            "forward",
+            f"the DHCP server's, to {where}",
+            [_is(_meta("iifname"), f"{cloud_tag}{DHCP_LINK}*"), outward, _DROP],
+        ),
+        ("forward", f"DHCP requests, to {where}", [_is(_field("udp", "dport"), 67), outward, _DROP]),
+        ("forward", f"DHCPv6 requests, to {where}", [_is(_field("udp", "dport"), 547), outward, _DROP]),
+        ("forward", f"searches for routers, to {where}", [_icmpv6("nd-router-solicit"), outward, _DROP]),
+        (
+            "forward",
+            f"what bridges tell each other, to {where}",
+            [_is(_field("ether", "daddr"), BRIDGES), outward, _DROP],
+        ),
     ]
 
 
@@ -404,60 +442,61 @@ def _discovery_rules(cloud_tag: str, port: Port) -> list[_Rule]:
     ]
 
 
-def _inet_rules() -> list[_Rule]:
+def _inet_rules(underlay: str) -> list[_Rule]:
     in_name, out_name = _meta("iifname"), _meta("oifname")
-    from_nat, to_nat = _is(in_name, f"@{NAT_BRIDGES.name}"), _is(out_name, f"@{NAT_BRIDGES.name}")
+    from_routed, to_nat = _is(in_name, f"@{ROUTED_BRIDGES.name}"), _is(out_name, f"@{NAT_BRIDGES.name}")
     from_isolated = _is(in_name, f"@{ISOLATED_BRIDGES.name}")
     known = _is_in(_ct_state(), ["established", "related"])
     dns = {"set": ["tcp", "udp"]}
     return [
         ("untracked", "overlapping subnets share no connections", [from_isolated, {"notrack": None}]),
+        *_underlay_rules(underlay, from_routed),
         ("input", "the host isn't on isolated networks", [from_isolated, _DROP]),
-        ("input", "answers to the host", [from_nat, known, _ACCEPT]),
+        ("input", "answers to the host", [from_routed, known, _ACCEPT]),
         (
             "input",
             "DHCP requests",
-            [from_nat, _is(_field("udp", "sport"), 68), _is(_field("udp", "dport"), 67), _served(), _ACCEPT],
+            [from_routed, _is(_field("udp", "sport"), 68), _is(_field("udp", "dport"), 67), _served(), _ACCEPT],
         ),
         (
             "input",
             "DNS queries",
-            [from_nat, _is(_meta("l4proto"), dns), _is(_field("th", "dport"), 53), _served(), _ACCEPT],
+            [from_routed, _is(_meta("l4proto"), dns), _is(_field("th", "dport"), 53), _served(), _ACCEPT],
         ),
         (
             "input",
             "echo requests",
-            [from_nat, _is(_field("icmp", "type"), "echo-request"), _served(), _ACCEPT],
+            [from_routed, _is(_field("icmp", "type"), "echo-request"), _served(), _ACCEPT],
         ),
         (
             "input",
             "neighbour discovery",
-            [from_nat, _icmpv6("nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-solicit"), _ACCEPT],
+            [from_routed, _icmpv6("nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-solicit"), _ACCEPT],
         ),
         (
             "input",
             "DHCPv6 requests",
-            [from_nat, _is(_field("udp", "sport"), 546), _is(_field("udp", "dport"), 547), _served6(), _ACCEPT],
+            [from_routed, _is(_field("udp", "sport"), 546), _is(_field("udp", "dport"), 547), _served6(), _ACCEPT],
         ),
         (
             "input",
             "DNS queries over IPv6",
-            [from_nat, _is(_meta("l4proto"), dns), _is(_field("th", "dport"), 53), _served6(), _ACCEPT],
+            [from_routed, _is(_meta("l4proto"), dns), _is(_field("th", "dport"), 53), _served6(), _ACCEPT],
         ),
-        ("input", "echo requests over IPv6", [from_nat, _icmpv6("echo-request"), _served6(), _ACCEPT]),
-        ("input", "nothing else of the host", [from_nat, _DROP]),
+        ("input", "echo requests over IPv6", [from_routed, _icmpv6("echo-request"), _served6(), _ACCEPT]),
+        ("input", "nothing else of the host", [from_routed, _DROP]),
         ("forward", "within a bridge", [_is(_concat(in_name, out_name), f"@{SAME_BRIDGE.name}"), _ACCEPT]),
         ("forward", "out of an isolated network", [from_isolated, _DROP]),
         ("forward", "into an isolated network", [_is(out_name, f"@{ISOLATED_BRIDGES.name}"), _DROP]),
         (
             "forward",
             "metadata of the host's provider",
-            [_is(_field("ip", "daddr"), PROVIDER_METADATA), from_nat, _DROP],
+            [_is(_field("ip", "daddr"), PROVIDER_METADATA), from_routed, _DROP],
         ),
         (
             "forward",
             "metadata of the host's provider over IPv6",
-            [_is(_field("ip6", "daddr"), PROVIDER_METADATA6), from_nat, _DROP],
+            [_is(_field("ip6", "daddr"), PROVIDER_METADATA6), from_routed, _DROP],
         ),
         ("forward", "answers from outside", [to_nat, known, _ACCEPT]),
         ("forward", "anything else from outside", [to_nat, _DROP]),
@@ -481,6 +520,22 @@ def _inet_rules() -> list[_Rule]:
                 {"masquerade": None},
             ],
         ),
+    ]
+
+
+def _underlay_rules(underlay: str, from_routed: Json) -> list[_Rule]:
+    """Frames of tunnels come from the cloud's hosts alone, and no guest reaches those to make some up."""
+    if not underlay:
+        return []
+    from_host, to_host = (_field("ip", end) for end in ("saddr", "daddr"))
+    network = _prefix(underlay)
+    return [
+        (
+            "input",
+            "tunnels from elsewhere",
+            [_is(_field("udp", "dport"), TUNNEL_PORT), _is(to_host, network), _is_not(from_host, network), _DROP],
+        ),
+        ("forward", "guests among the hosts", [_is(to_host, network), from_routed, _DROP]),
     ]
 
 

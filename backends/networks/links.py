@@ -27,6 +27,7 @@ INNER_LINK = "dhcp"
 TIME_LIMIT_S = 30
 _IFF_UP = 1
 _IFA_F_NODAD = 0x02
+_IFA_F_NOPREFIXROUTE = 0x200
 _OPEN: Any = IPRoute
 
 
@@ -50,6 +51,8 @@ class Bridge:
     mac: str
     addresses: tuple[str, ...]
     up: bool
+    is_on_link: bool = True
+    """Whether the subnets of its addresses are behind it as a whole; else only what has a route of its own."""
 
     @property
     def has_ipv6(self) -> bool:
@@ -57,20 +60,20 @@ class Bridge:
 
 
 def link(name: str) -> Link | None:
-    with _netlink() as netlink:
-        return _find(netlink, name)
+    with netlink_socket() as netlink:
+        return find(netlink, name)
 
 
 def links() -> list[Link]:
-    with _netlink() as netlink:
+    with netlink_socket() as netlink:
         return [_parse(message) for message in netlink.get_links()]
 
 
 def ensure_bridge(wanted: Bridge) -> list[str]:
     """Makes it so and returns what was wrong; raises `NameClashError` when the name is somebody else's."""
     wrong: list[str] = []
-    with _netlink() as netlink:
-        found = _find(netlink, wanted.name)
+    with netlink_socket() as netlink:
+        found = find(netlink, wanted.name)
         if found is None:
             wrong.append(f"Bridge {wanted.name} was missing.")
             netlink.link(
@@ -82,18 +85,18 @@ def ensure_bridge(wanted: Bridge) -> list[str]:
                 br_stp_state=0,
                 br_mcast_snooping=0,
             )
-            found = _find(netlink, wanted.name)
+            found = find(netlink, wanted.name)
             if found is None:
                 raise NetworkDriverError(f"Bridge {wanted.name} vanished while it was made.")
         if found.kind != "bridge" or found.alias not in ("", wanted.alias):
             raise NameClashError(f"Link {wanted.name} is {found.alias or found.kind!r}; expected {wanted.alias!r}.")
         if not found.alias:
-            _run(["ip", "link", "set", wanted.name, "type", "bridge", *_LEARN_NO_STOLEN_MAC])
+            run(["ip", "link", "set", wanted.name, "type", "bridge", *_LEARN_NO_STOLEN_MAC])
             netlink.link("set", index=found.index, ifalias=wanted.alias)
         if found.mac != wanted.mac:
             netlink.link("set", index=found.index, address=wanted.mac)
         _keep_host_quiet(wanted)
-        wrong += _set_addresses(netlink, found, wanted.addresses)
+        wrong += _set_addresses(netlink, found, wanted)
         if found.up != wanted.up:
             wrong.append(f"Bridge {wanted.name} was {'up' if found.up else 'down'}.")
             netlink.link("set", index=found.index, state="up" if wanted.up else "down")
@@ -102,8 +105,8 @@ def ensure_bridge(wanted: Bridge) -> list[str]:
 
 def ensure_attached(name: str, bridge: str) -> list[str]:
     """Puts an existing link into the bridge and up; a link that isn't there yet is no fault."""
-    with _netlink() as netlink:
-        found, master = _find(netlink, name), _find(netlink, bridge)
+    with netlink_socket() as netlink:
+        found, master = find(netlink, name), find(netlink, bridge)
         if found is None or master is None or (found.master == master.index and found.up):
             return []
         netlink.link("set", index=found.index, master=master.index)
@@ -113,8 +116,8 @@ def ensure_attached(name: str, bridge: str) -> list[str]:
 
 def absent(name: str) -> bool:
     """Removes the link; False when there was none."""
-    with _netlink() as netlink:
-        found = _find(netlink, name)
+    with netlink_socket() as netlink:
+        found = find(netlink, name)
         if found is None:
             return False
         try:
@@ -128,7 +131,7 @@ def absent(name: str) -> bool:
 
 def overlapping_links(subnet: IPv4Network | IPv6Network) -> list[str]:
     """The names of the links with a subnet that overlaps this one."""
-    with _netlink() as netlink:
+    with netlink_socket() as netlink:
         names = {found.index: found.name for found in map(_parse, netlink.get_links())}
         family = socket.AF_INET if isinstance(subnet, IPv4Network) else socket.AF_INET6
         return [
@@ -155,10 +158,10 @@ def ensure_namespace(name: str, outer: str, owner: str, addresses: Sequence[str]
     if not _is_namespace(path):
         path.unlink(missing_ok=True)
         absent(outer)
-        _run(["ip", "netns", "add", name])
+        run(["ip", "netns", "add", name])
         wrong.append(f"Network namespace {name} was missing.")
-    with _netlink() as netlink:
-        found = _find(netlink, outer)
+    with netlink_socket() as netlink:
+        found = find(netlink, outer)
         if found is not None and (found.kind != "veth" or not (found.alias == "" or found.alias.startswith(owner))):
             raise NameClashError(f"Link {outer} is {found.alias or found.kind!r}; expected {alias!r}.")
         if found is not None and found.alias != alias:
@@ -166,8 +169,8 @@ def ensure_namespace(name: str, outer: str, owner: str, addresses: Sequence[str]
             found = None
         if found is None:
             netlink.link("add", ifname=outer, kind="veth", peer={"ifname": INNER_LINK, "net_ns_fd": name})
-            _run(["ip", "-n", name, "-batch", "-"], _inner_setup(addresses))
-            found = _find(netlink, outer)
+            run(["ip", "-n", name, "-batch", "-"], _inner_setup(addresses))
+            found = find(netlink, outer)
             if found is None:
                 raise NetworkDriverError(f"Link {outer} vanished while it was made.")
             netlink.link("set", index=found.index, ifalias=alias)
@@ -181,7 +184,7 @@ def absent_namespace(name: str) -> bool:
     if not path.exists():
         return False
     if _is_namespace(path):
-        _run(["ip", "netns", "delete", name])
+        run(["ip", "netns", "delete", name])
     path.unlink(missing_ok=True)
     return True
 
@@ -241,18 +244,17 @@ def _keep_host_quiet(bridge: Bridge) -> None:
         SYSCTL / "ipv4/conf" / bridge.name / "arp_ignore": "1" if bridge.addresses else "8",
     }
     for setting, value in settings.items():
-        if setting.exists() and setting.read_text().strip() != value:
-            setting.write_text(value)
+        set_sysctl(str(setting.relative_to(SYSCTL)), value)
 
 
-def _set_addresses(netlink: Any, bridge: Link, addresses: Sequence[str]) -> list[str]:
+def _set_addresses(netlink: Any, bridge: Link, should: Bridge) -> list[str]:
     wrong: list[str] = []
     present = {
         ip_interface(f"{message.get('address')}/{message['prefixlen']}")
         for family in (socket.AF_INET, socket.AF_INET6)
         for message in netlink.get_addr(family=family, index=bridge.index)
     }
-    wanted = {ip_interface(address) for address in addresses}
+    wanted = {ip_interface(address) for address in should.addresses}
     for stray in sorted(map(str, present - wanted)):
         interface = ip_interface(stray)
         if interface.version == 6 and interface.is_link_local:
@@ -261,10 +263,10 @@ def _set_addresses(netlink: Any, bridge: Link, addresses: Sequence[str]) -> list
         wrong.append(f"Bridge {bridge.name} had address {stray}.")
     for interface in sorted(wanted - present, key=str):
         more: dict[str, Any] = (
-            {"broadcast": str(interface.network.broadcast_address)}
-            if isinstance(interface, IPv4Interface)
-            else {"flags": _IFA_F_NODAD}
+            {"broadcast": str(interface.network.broadcast_address)} if isinstance(interface, IPv4Interface) else {}
         )
+        flags = (_IFA_F_NODAD if interface.version == 6 else 0) | (0 if should.is_on_link else _IFA_F_NOPREFIXROUTE)
+        more |= {"flags": flags} if flags else {}
         netlink.addr(
             "add", index=bridge.index, address=str(interface.ip), prefixlen=interface.network.prefixlen, **more
         )
@@ -272,7 +274,20 @@ def _set_addresses(netlink: Any, bridge: Link, addresses: Sequence[str]) -> list
     return wrong
 
 
-def _find(netlink: Any, name: str) -> Link | None:
+def set_sysctl(name: str, value: str) -> None:
+    """Of the kernel's networks; one that it hasn't got is left out."""
+    setting = SYSCTL / name
+    if setting.exists() and setting.read_text().strip() != value:
+        setting.write_text(value)
+
+
+def set_ipv6(name: str, settings: dict[str, str]) -> None:
+    """IPv6's settings of a link."""
+    for setting, value in settings.items():
+        set_sysctl(f"ipv6/conf/{name}/{setting}", value)
+
+
+def find(netlink: Any, name: str) -> Link | None:
     try:
         messages = list(netlink.link("get", ifname=name))
     except NetlinkError as failure:
@@ -301,7 +316,7 @@ def _is_namespace(path: Path) -> bool:
 
 
 @contextmanager
-def _netlink() -> Iterator[Any]:
+def netlink_socket() -> Iterator[Any]:
     try:
         with _OPEN() as netlink:
             yield netlink
@@ -309,9 +324,9 @@ def _netlink() -> Iterator[Any]:
         raise NetworkDriverError(f"The kernel refused a change of links: {failure.args[1]}.") from failure
 
 
-def _run(command: list[str], text: str | None = None) -> None:
+def run(command: list[str], text: str | None = None) -> str:
     try:
-        subprocess.run(
+        return subprocess.run(
             command,
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
@@ -319,7 +334,7 @@ def _run(command: list[str], text: str | None = None) -> None:
             text=True,
             timeout=TIME_LIMIT_S,
             check=True,
-        )
+        ).stdout
     except subprocess.CalledProcessError as failure:
         raise NetworkDriverError(f"{' '.join(command)} failed: {failure.stderr.strip()}") from None
     except (OSError, subprocess.TimeoutExpired) as failure:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from backends.networks.spec import NetworkSpec, Port
+from backends.networks.spec import NetworkSpec, Port, Tunnel
 
 _NETWORKS, _PORTS = "networks", "ports"
 
@@ -48,7 +48,16 @@ def read_network(folder: Path, network_id: UUID) -> NetworkSpec | None:
         up=values["up"],
         cidr6=values.get("cidr6"),
         masquerade6=values.get("masquerade6", True),
+        public=values.get("public", False),
+        vlan=values.get("vlan"),
+        tunnel=_tunnel(values.get("tunnel")),
     )
+
+
+def _tunnel(values: dict[str, Any] | None) -> Tunnel | None:
+    if values is None:
+        return None
+    return Tunnel(values["vni"], tuple((mac, host) for mac, host in values["remotes"]))
 
 
 def write_network(folder: Path, spec: NetworkSpec) -> None:

@@ -25,13 +25,36 @@ from backends.networks.addresses import (
 )
 
 CLOUD_TAG = re.compile(r"[a-z][a-z0-9]{5}")
-BRIDGE, TAP, DHCP_LINK = "b", "t", "d"
+LAST_VLAN = 4094
+BRIDGE, TAP, DHCP_LINK, TUNNEL, VLAN_LINK, VLAN_PORT = "b", "t", "d", "x", "v", "w"
 _HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the site's administrator has joined this host to; empty for what it isn't."""
+
+    public_uplink: str = ""
+    """The link on which the site's public addresses are asked for."""
+    vlan_uplink: str = ""
+    """A link of its own for tagged frames."""
+    vlans: tuple[tuple[int, int], ...] = ()
+    """The first and last of each range of VLANs that users may have there."""
+    tunnel_network: str = ""
+    """The IPv4 network of the cloud's hosts, which nobody else is on; each has one address in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """How the network reaches other hosts: by VXLAN with this identifier; `remotes` are (MAC, host's address)."""
+
+    vni: int
+    remotes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network. With `nat` the host is its gateway; without, nothing leads out of it."""
+    """A network. With `nat` or `public` the host is its gateway; without, nothing leads out of it."""
 
     id: UUID
     cidr: str | None = None
@@ -43,6 +66,16 @@ class NetworkSpec:
     """An IPv6 /64. With `nat` its first address is the host's."""
     masquerade6: bool = True
     """With `nat`: whether guests appear outside under the host's IPv6 address (NAT66) or their own."""
+
+    public: bool = False
+    """The host is the gateway and everybody outside may reach the guests, whose addresses are the site's."""
+    vlan: int | None = None
+    tunnel: Tunnel | None = None
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether the host is on it, as the gateway."""
+        return self.nat or self.public
 
     @property
     def has_addresses(self) -> bool:
@@ -74,14 +107,28 @@ def dhcp_link_name(cloud_tag: str, network_id: UUID) -> str:
     return _link_name(cloud_tag, DHCP_LINK, network_id)
 
 
+def tunnel_name(cloud_tag: str, network_id: UUID) -> str:
+    return _link_name(cloud_tag, TUNNEL, network_id)
+
+
+def vlan_link_names(cloud_tag: str, network_id: UUID) -> tuple[str, str]:
+    """The ends of the pair that joins a network with its VLAN: the network's, and the trunk's."""
+    return _link_name(cloud_tag, VLAN_LINK, network_id), _link_name(cloud_tag, VLAN_PORT, network_id)
+
+
+def trunk_name(cloud_tag: str) -> str:
+    """The bridge that all VLANs of the cloud go through."""
+    return f"{cloud_tag}vlans"
+
+
 def namespace_name(cloud_tag: str, network_id: UUID) -> str:
     """The network namespace in which an isolated network's DHCP server lives."""
     return f"{cloud_tag}-{network_id}"
 
 
 def own_link_pattern(cloud_tag: str) -> re.Pattern[str]:
-    """Matches the names of bridges and DHCP links of this cloud; taps are libvirt's to remove."""
-    return re.compile(rf"{cloud_tag}[{BRIDGE}{DHCP_LINK}][a-z2-7]{{8}}")
+    """Matches the names of this cloud's links of networks; taps are libvirt's to remove."""
+    return re.compile(rf"{cloud_tag}[{BRIDGE}{DHCP_LINK}{TUNNEL}{VLAN_LINK}{VLAN_PORT}][a-z2-7]{{8}}")
 
 
 def own_tap_pattern(cloud_tag: str) -> re.Pattern[str]:
@@ -98,14 +145,16 @@ def check_network(spec: NetworkSpec) -> None:
     """Raises `Invalid` for what can't be built."""
     if spec.cidr6 is not None:
         parse_subnet6(spec.cidr6)
+    if spec.vlan is not None and not 1 <= spec.vlan <= LAST_VLAN:
+        raise Invalid(f"Network {spec.id} has VLAN {spec.vlan}, which IEEE 802.1Q reserves; expected 1 to {LAST_VLAN}.")
     if spec.cidr is None:
-        if spec.nat or spec.gateway is not None:
+        if spec.is_routed or spec.gateway is not None:
             raise Invalid(f"Network {spec.id} has no subnet, so it can have neither NAT nor a gateway.")
         return
     subnet = parse_subnet(spec.cidr)
     if spec.gateway is not None:
         check_host_address(spec.gateway, subnet)
-    elif spec.nat:
+    elif spec.is_routed:
         raise Invalid(f"Network {spec.id} has NAT but no gateway; expected an address of {spec.cidr}.")
 
 

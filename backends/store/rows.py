@@ -20,6 +20,7 @@ from backends.model import (
     Machine,
     MachineState,
     Network,
+    NetworkClass,
     Pool,
     Tag,
 )
@@ -99,6 +100,7 @@ def network_from_row(row: Row) -> Network:
     return Network(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], Allocation(row[8]), row[9],
         LinkState(row[10]), LinkState(row[11]), row[12], row[13], _tags_from(row[14]), row[15],
+        NetworkClass(row[16]) if row[16] else None,
     )  # fmt: skip
 
 
@@ -144,8 +146,8 @@ MACHINES = Table(
 NETWORKS = Table(
     "network",
     "SELECT r.id, r.project_id, r.title, r.summary, r.label, r.vlan, r.cidr, r.gateway, r.allocation, r.shared,"
-    " r.wanted, r.state, r.state_message, r.created_at, " + _tags("r.id") + ", r.cidr6 FROM network r",
-    _columns("summary", "label", "vlan", "cidr", "gateway", "allocation", "cidr6"),
+    " r.wanted, r.state, r.state_message, r.created_at, " + _tags("r.id") + ", r.cidr6, r.class FROM network r",
+    _columns("summary", "label", "vlan", "cidr", "gateway", "allocation", "cidr6") | {"network_class": "r.class"},
     network_from_row,
 )
 DISKS = Table(

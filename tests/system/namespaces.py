@@ -142,28 +142,36 @@ def make_guest(networks: Networks) -> Iterator[MakeGuest]:
     made: list[Guest] = []
 
     def make(spec: NetworkSpec, port: Port) -> Guest:
-        networks.ensure_port(spec, port)
         guest = Guest(f"{TAG}guest{len(made)}", port)
-        tap = networks.tap_name(port.id)
-        run("ip", "netns", "add", guest.namespace)
         made.append(guest)
-        run("ip", "link", "add", tap, "type", "veth", "peer", "name", "eth0", "netns", guest.namespace)
-        run("ip", "link", "set", tap, "master", networks.bridge_name(spec.id), "up")
-        guest.command("sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0")  # a second's wait, for each
-        guest.command("ip", "link", "set", "eth0", "address", port.mac, "up")
-        if port.address is not None and spec.cidr is not None:
-            length = spec.cidr.partition("/")[2]
-            guest.command("ip", "address", "add", f"{port.address}/{length}", "dev", "eth0")
-            if spec.gateway is not None:
-                guest.command("ip", "route", "add", "default", "via", spec.gateway)
-        if port.address6 is not None:
-            guest.command("ip", "address", "add", f"{port.address6}/64", "dev", "eth0", "nodad")
+        plug(networks, spec, guest)
         return guest
 
     yield make
     for guest in made:
-        run("ip", "link", "delete", networks.tap_name(guest.port.id), check=False)
-        run("ip", "netns", "delete", guest.namespace)
+        unplug(networks, guest)
+
+
+def plug(networks: Networks, spec: NetworkSpec, guest: Guest) -> None:
+    port, tap = guest.port, networks.tap_name(guest.port.id)
+    networks.ensure_port(spec, port)
+    run("ip", "netns", "add", guest.namespace)
+    run("ip", "link", "add", tap, "type", "veth", "peer", "name", "eth0", "netns", guest.namespace)
+    run("ip", "link", "set", tap, "master", networks.bridge_name(spec.id), "up")
+    guest.command("sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0")  # a second's wait, for each
+    guest.command("ip", "link", "set", "eth0", "address", port.mac, "up")
+    if port.address is not None and spec.cidr is not None:
+        length = spec.cidr.partition("/")[2]
+        guest.command("ip", "address", "add", f"{port.address}/{length}", "dev", "eth0")
+        if spec.gateway is not None:
+            guest.command("ip", "route", "add", "default", "via", spec.gateway)
+    if port.address6 is not None:
+        guest.command("ip", "address", "add", f"{port.address6}/64", "dev", "eth0", "nodad")
+
+
+def unplug(networks: Networks, guest: Guest) -> None:
+    run("ip", "link", "delete", networks.tap_name(guest.port.id), check=False)
+    run("ip", "netns", "delete", guest.namespace)
 
 
 @pytest.fixture
@@ -171,6 +179,8 @@ def outside(host_namespace: str) -> Iterator[str]:
     name = f"{TAG}outside"
     run("ip", "netns", "add", name)
     run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "eth0", "netns", name)
+    run("sysctl", "-qw", "net.ipv6.conf.uplink.accept_dad=0")
+    run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0")
     run("ip", "address", "add", "192.0.2.1/24", "dev", "uplink")
     run("ip", "link", "set", "uplink", "up")
     run("ip", "-n", name, "address", "add", f"{OUTSIDE_ADDRESS}/24", "dev", "eth0")

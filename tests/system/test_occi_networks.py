@@ -6,6 +6,7 @@ import pytest
 from occi_client import COMPUTE, INTERFACE, IP_NETWORK, NETWORK, Client
 
 from backends.cloud import Cloud
+from backends.store.database import Connection
 
 IPV6_NETWORK = 'ipv6network; scheme="http://altostratus.local/occi/infrastructure/network#"; class="mixin"'
 ADDRESS, ADDRESS6 = "occi.network.address", "local.altostratus.network.address6"
@@ -91,3 +92,33 @@ def test_a_chosen_address_is_honoured_or_refused_with_the_reason(client: Client)
     changed = client.send("POST", interface, INTERFACE, attributes=f'{chosen}="fd00:1::cafe"')
     assert changed.status_code == 200, changed.text
     assert f'{chosen}="fd00:1::cafe"' in client.text(interface)
+
+
+def test_the_sites_networks_carry_their_class_and_nobody_makes_more(client: Client, sql: Connection) -> None:
+    sql.execute(
+        "INSERT INTO network (id, title, cidr, gateway, allocation, shared, class, state) VALUES"
+        " (gen_random_uuid(), 'public', '192.0.2.0/24', '192.0.2.1', 'dynamic', true, 'public', 'active')"
+    )
+    term = '{}; scheme="http://schemas.fedcloud.egi.eu/occi/infrastructure/network#"; class="mixin"'
+    own = client.make("/network/", NETWORK)
+    assert "_net;" not in client.text(own)
+    assert "public_net;" in client.text("/-/")
+    for name, title in (("public_net", "public"), ("nat_net", "shared")):
+        (listed,) = client.text(f"/mixin/{name}/", accept="text/uri-list").split()
+        assert f'occi.core.title="{title}"' in client.text(listed.removeprefix("http://falconframework.org"))
+        assert client.send("POST", "/network/", NETWORK, term.format(name)).status_code == 403
+    compute = client.make("/compute/", COMPUTE)
+    assert "10.77.0." in client.text(compute)
+
+
+def test_a_vlan_carries_one_network(client: Client, other_cloud: Cloud) -> None:
+    network = client.make("/network/", NETWORK, attributes="occi.network.vlan=100")
+    another = client.make("/network/", NETWORK)
+
+    for refused in (
+        Client(other_cloud).send("POST", "/network/", NETWORK, attributes="occi.network.vlan=100"),
+        client.send("POST", another, NETWORK, attributes="occi.network.vlan=100"),
+    ):
+        assert refused.status_code == 409, refused.text
+        assert "100" in refused.text
+    assert client.send("POST", network, NETWORK, attributes="occi.network.vlan=100").status_code == 200

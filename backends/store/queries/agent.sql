@@ -6,8 +6,8 @@ SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share
     m.boots_wanted, m.boots_done, m.asked_to_stop_at, m.host, m.admitted, m.generation, m.observed_generation,
     m.state, m.deleting, m.max_cores, m.power_pressed_at,
     (SELECT json_agg(json_build_array(i.id, i.network_id, i.mac, host(i.address), i.state, i.deleting,
-        n.cidr, n.gateway, n.shared, n.wanted = 'active', host(i.plugged_address),
-        n.cidr6, n.masquerade6, host(i.address6), host(i.plugged_address6)) ORDER BY i.sequence)
+        json_build_array(n.id, n.cidr, n.gateway, n.cidr6, n.masquerade6, n.class, n.wanted = 'active', n.vlan, n.sequence),
+        host(i.plugged_address), host(i.address6), host(i.plugged_address6)) ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
     (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting,
         a.read_only, d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served)
@@ -102,8 +102,10 @@ UPDATE machine SET state_message = %(message)s WHERE id = %(id)s
 SELECT id FROM image WHERE source_machine_id = %(id)s AND state = 'pending' AND NOT deleting
 
 -- name: network
-SELECT id, cidr, gateway, cidr6, masquerade6, shared, wanted = 'active', generation, deleting,
-    EXISTS (SELECT 1 FROM interface i WHERE i.network_id = network.id)
+SELECT id, cidr, gateway, cidr6, masquerade6, class, wanted = 'active', vlan, sequence, generation, deleting,
+    EXISTS (SELECT 1 FROM interface i WHERE i.network_id = network.id),
+    coalesce(host, %(host)s) = %(host)s, EXISTS (SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id
+        WHERE i.network_id = network.id AND m.host = %(host)s)
 FROM network WHERE id = %(id)s
 
 -- name: network_observed
@@ -165,8 +167,24 @@ SELECT id, wanted, state, generation = observed_generation, deleting, admitted, 
 FROM machine WHERE host = %(host)s
 
 -- name: sweep_networks
-SELECT id, cidr, gateway, cidr6, masquerade6, shared, wanted = 'active', state, generation = observed_generation, deleting
-FROM network WHERE host = %(host)s OR shared
+-- Those that are at home here, those that machines here have interfaces on, and the site's own.
+SELECT id, cidr, gateway, cidr6, masquerade6, class, wanted = 'active', vlan, sequence, state,
+    generation = observed_generation, deleting, coalesce(host, %(host)s) = %(host)s
+FROM network
+WHERE host = %(host)s OR shared OR EXISTS (SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id
+    WHERE i.network_id = network.id AND m.host = %(host)s)
+
+-- name: remotes
+-- Who of these networks is on which other host.
+SELECT i.network_id, i.mac, h.tunnel_address
+FROM interface i JOIN machine m ON m.id = i.machine_id JOIN host h ON h.name = m.host
+WHERE i.network_id = ANY(%(ids)s) AND h.name <> %(host)s AND h.tunnel_address IS NOT NULL AND NOT i.deleting
+ORDER BY i.mac
+
+-- name: other_hosts_of_network
+SELECT DISTINCT m.host
+FROM interface i JOIN machine m ON m.id = i.machine_id JOIN host h ON h.name = m.host
+WHERE i.network_id = %(id)s AND h.name <> %(host)s AND h.tunnel_address IS NOT NULL
 
 -- name: sweep_ports
 -- What is being deleted may be gone from the host already, and must not be made anew.
@@ -181,11 +199,11 @@ SELECT id, wanted, state, generation = observed_generation, deleting FROM disk W
 SELECT id, state, deleting, source_machine_id IS NOT NULL FROM image
 
 -- name: register_host
-INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type)
-VALUES (%(name)s, %(cores)s, %(memory_mib)s, %(disk_bytes)s, %(domain_type)s)
+INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, tunnel_address)
+VALUES (%(name)s, %(cores)s, %(memory_mib)s, %(disk_bytes)s, %(domain_type)s, %(tunnel_address)s)
 ON CONFLICT (name) DO UPDATE
 SET cores = excluded.cores, memory_mib = excluded.memory_mib, disk_bytes = excluded.disk_bytes,
-    domain_type = excluded.domain_type, pool = 'file', portal = NULL, started_at = now(), heartbeat_at = now()
+    domain_type = excluded.domain_type, tunnel_address = excluded.tunnel_address, pool = 'file', portal = NULL, started_at = now(), heartbeat_at = now()
 
 -- name: heartbeat
 UPDATE host SET heartbeat_at = now() WHERE name = %(name)s
@@ -193,12 +211,12 @@ UPDATE host SET heartbeat_at = now() WHERE name = %(name)s
 -- name: forget_dead_jobs
 DELETE FROM procrastinate_jobs WHERE queue_name = %(host)s AND status = 'doing'
 
--- name: ensure_shared_network
+-- name: ensure_site_network
 -- Ranges of addresses stay what they are once interfaces have some of them.
-INSERT INTO network (id, title, summary, cidr, gateway, cidr6, masquerade6, allocation, shared)
-VALUES (gen_random_uuid(), 'shared', 'Every compute may join; out to the world through NAT',
-    %(cidr)s, %(gateway)s, %(cidr6)s, %(masquerade6)s, 'dynamic', true)
-ON CONFLICT (shared) WHERE shared DO UPDATE
+INSERT INTO network (id, title, summary, cidr, gateway, cidr6, masquerade6, allocation, shared, class)
+VALUES (gen_random_uuid(), %(title)s, %(summary)s, %(cidr)s, %(gateway)s, %(cidr6)s, %(masquerade6)s, 'dynamic', true,
+    %(class)s)
+ON CONFLICT (class) WHERE class IS NOT NULL DO UPDATE
 SET masquerade6 = excluded.masquerade6,
     cidr6 = CASE WHEN EXISTS (SELECT FROM interface i WHERE i.network_id = network.id) THEN network.cidr6
         ELSE excluded.cidr6 END

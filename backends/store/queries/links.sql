@@ -19,3 +19,8 @@ SELECT host(coalesce(
         SELECT address FROM interface WHERE network_id = %(network_id)s
     ) free WHERE free.address <> ALL(string_to_array(%(reserved)s, ',')::inet[]))
 ))
+
+-- name: host_of_network
+-- The only host that it can be on: a tunnel or a VLAN leads to others.
+SELECT n.host FROM network n JOIN host h ON h.name = n.host
+WHERE n.id = %(id)s AND h.tunnel_address IS NULL AND n.vlan IS NULL

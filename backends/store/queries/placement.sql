@@ -23,7 +23,8 @@ WHERE heartbeat_at > now() - interval '60 seconds' AND (%(host)s::text IS NULL O
 -- The host that its networks and disks tie a machine to comes last in the row. A machine that somebody changes just now
 -- is left to them: they may be waiting for the lock that is held here.
 SELECT m.id, m.cores, m.memory_mib, coalesce(m.root_size_bytes, 0), m.host, coalesce(
-    (SELECT min(n.host) FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
+    (SELECT min(n.host) FROM interface i JOIN network n ON n.id = i.network_id JOIN host h ON h.name = n.host
+     WHERE i.machine_id = m.id AND h.tunnel_address IS NULL AND n.vlan IS NULL),
     (SELECT min(d.host) FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.machine_id = m.id AND d.pool = 'file')
 )
 FROM machine m

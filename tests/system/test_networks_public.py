@@ -1,0 +1,143 @@
+"""Public networks by the network driver: guests whose addresses are the site's, asked for on the host's uplink."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from backends.networks.driver import Networks
+from backends.networks.errors import NetworkDriverError
+from backends.networks.spec import NetworkSpec, Port, Wiring
+from tests.system.namespaces import (
+    OUTSIDE_ADDRESS,
+    TAG,
+    Guest,
+    MakeGuest,
+    isolated_network,
+    port_on,
+    run,
+    shared_network,
+)
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
+
+POOL6 = "2001:db8:9::/64"
+OUTSIDE6 = "2001:db8:2::2"
+
+
+@pytest.fixture
+def networks(outside: str, networks_folder: Path) -> Iterator[Networks]:
+    driver = Networks(TAG, networks_folder, Wiring(public_uplink="uplink"))
+    run("ip", "address", "add", "2001:db8:2::1/64", "dev", "uplink", "nodad")
+    run("ip", "-n", outside, "address", "add", f"{OUTSIDE6}/64", "dev", "eth0", "nodad")
+    run("ip", "-n", outside, "route", "add", POOL6, "dev", "eth0")
+    yield driver
+    driver.restore([], [])
+    assert run("ip", "neigh", "show", "proxy") == ""
+    assert run("ip", "-6", "neigh", "show", "proxy") == ""
+
+
+def public_network() -> NetworkSpec:
+    """A part of the network that the uplink is on, and a prefix that the world outside takes to be there as well."""
+    return NetworkSpec(uuid4(), "192.0.2.128/28", "192.0.2.129", cidr6=POOL6, public=True)
+
+
+def public_port(spec: NetworkSpec, number: int) -> Port:
+    mac = f"52:54:00:00:01:{number:02x}"
+    return Port(uuid4(), spec.id, mac, f"192.0.2.{128 + number}", address6=f"2001:db8:9::{number:x}")
+
+
+def routed(guest: Guest) -> Guest:
+    guest.command("ip", "-6", "route", "replace", "default", "via", "2001:db8:9::1", "dev", "eth0")
+    return guest
+
+
+@pytest.fixture
+def public(networks: Networks) -> NetworkSpec:
+    spec = public_network()
+    networks.ensure_network(spec)
+    return spec
+
+
+def test_guest_and_world_reach_each_other_under_the_guests_own_address(
+    networks: Networks, make_guest: MakeGuest, public: NetworkSpec, outside: str
+) -> None:
+    guest = routed(make_guest(public, public_port(public, 5)))
+    outsider = Guest(outside, guest.port)
+    assert guest.pings(OUTSIDE_ADDRESS)
+    assert guest.pings(OUTSIDE6)
+    assert outsider.pings("192.0.2.133")
+    assert outsider.pings(guest.port.address6 or "")
+    (uplink,) = json.loads(run("ip", "-json", "link", "show", "uplink"))
+    assert uplink["address"] in run("ip", "-n", outside, "neigh", "show", "192.0.2.133")
+
+
+def test_guests_of_a_public_network_reach_each_other_and_ask_for_addresses(
+    networks: Networks, make_guest: MakeGuest, public: NetworkSpec
+) -> None:
+    one, two = (routed(make_guest(public, public_port(public, number))) for number in (5, 6))
+    assert one.pings("192.0.2.134")
+    assert one.pings(two.port.address6 or "")
+    lease = one.asks_dhcp()
+    assert (lease["ip"], lease["router"]) == ("192.0.2.133", "192.0.2.129")
+
+
+def test_guest_of_a_public_network_reaches_neither_the_host_nor_guests_of_other_networks(
+    networks: Networks, make_guest: MakeGuest, public: NetworkSpec
+) -> None:
+    shared, isolated = shared_network(), replace(isolated_network(), cidr="10.7.0.0/24")
+    for spec in (shared, isolated):
+        networks.ensure_network(spec)
+    guest = routed(make_guest(public, public_port(public, 5)))
+    local = make_guest(shared, port_on(shared, 5))
+    make_guest(isolated, replace(port_on(isolated, 6), address="10.7.0.6"))
+    assert guest.pings("192.0.2.129")  # its gateway, which is the host's address here
+    assert not guest.pings("192.0.2.1")
+    assert not guest.pings("2001:db8:2::1")
+    assert not guest.pings("10.9.0.5")
+    assert not guest.pings("10.7.0.6")
+    assert local.pings("192.0.2.133")  # as the world does
+
+
+def test_an_address_is_answered_for_as_long_as_somebody_has_it(
+    networks: Networks, make_guest: MakeGuest, public: NetworkSpec, outside: str
+) -> None:
+    guest = make_guest(public, public_port(public, 5))
+    outsider = Guest(outside, guest.port)
+    assert outsider.pings("192.0.2.133")
+    networks.absent_port(guest.port.id)
+    assert "192.0.2.133" not in run("ip", "neigh", "show", "proxy")
+    run("ip", "-n", outside, "neigh", "flush", "all")
+    assert not outsider.pings("192.0.2.133")
+
+
+def test_lost_answers_and_routes_are_restored(networks: Networks, public: NetworkSpec) -> None:
+    port = public_port(public, 5)
+    networks.ensure_port(public, port)
+    assert networks.restore([public], [port]).repaired == ()
+    for damage in (
+        ["ip", "neigh", "delete", "proxy", "192.0.2.133", "dev", "uplink"],
+        ["ip", "-6", "neigh", "add", "proxy", "2001:db8:9::77", "dev", "uplink"],
+        ["ip", "route", "delete", "192.0.2.133/32"],
+        ["ip", "link", "delete", networks.bridge_name(public.id)],
+    ):
+        run(*damage)
+        assert networks.restore([public], [port]).repaired, damage
+        assert networks.restore([public], [port]).repaired == (), damage
+
+
+def test_a_host_without_an_uplink_refuses_public_addresses(networks_folder: Path, host_namespace: str) -> None:
+    driver = Networks(TAG, networks_folder)
+    spec = public_network()
+    driver.ensure_network(spec)
+    try:
+        with pytest.raises(NetworkDriverError, match="public_uplink"):
+            driver.ensure_port(spec, public_port(spec, 5))
+    finally:
+        driver.restore([], [])

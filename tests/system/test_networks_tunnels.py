@@ -1,0 +1,261 @@
+"""VXLAN by the network driver: two hosts, each a namespace, and a wire between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from backends.agent.host import Host as AgentsHost
+from backends.agent.network import converge_network
+from backends.cloud import Cloud
+from backends.errors import Conflict
+from backends.model import Interface, NewInterface, NewMachine, NewNetwork
+from backends.networks import records
+from backends.networks.driver import Networks
+from backends.networks.spec import NetworkSpec, Port, Tunnel, Wiring, tunnel_name
+from backends.store.database import Connection, Database
+from tests.system.namespaces import TAG, Guest, frame, inside, isolated_network, plug, port_on, run, udp, unplug
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
+
+UNDERLAY = "10.200.0.0/24"
+VNI = 4242
+
+
+@dataclass
+class Host:
+    """A host of the rack; each has a tag of its own here, for the names in /run/netns are the machine's."""
+
+    namespace: str
+    address: str
+    networks: Networks
+    guests: list[Guest] = field(default_factory=list)
+
+    def plug(self, spec: NetworkSpec, port: Port) -> Guest:
+        guest = Guest(f"{self.namespace}g{len(self.guests)}", port)
+        self.guests.append(guest)
+        with inside(self.namespace):
+            plug(self.networks, spec, guest)
+        return guest
+
+    def ensure(self, spec: NetworkSpec) -> None:
+        with inside(self.namespace):
+            self.networks.ensure_network(spec)
+
+
+@pytest.fixture
+def hosts(networks_folder: Path) -> Iterator[tuple[Host, Host]]:
+    made: list[Host] = []
+    with ExitStack() as stack:
+        for number in (1, 2):
+            name = f"{TAG}rack{number}"
+            run("ip", "netns", "add", name)
+            stack.callback(run, "ip", "netns", "delete", name)
+            driver = Networks(f"zt12a{number}", networks_folder / name, Wiring(tunnel_network=UNDERLAY))
+            made.append(Host(name, f"10.200.0.{number}", driver))
+        first, second = (host.namespace for host in made)
+        run("ip", "-n", first, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", second)
+        for host in made:
+            run("ip", "-n", host.namespace, "link", "set", "lo", "up")
+            run("ip", "-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "wire")
+            run("ip", "-n", host.namespace, "link", "set", "wire", "up")
+            stack.callback(restore_to_nothing, host)
+        yield made[0], made[1]
+
+
+def restore_to_nothing(host: Host) -> None:
+    with inside(host.namespace):
+        for guest in host.guests:
+            unplug(host.networks, guest)
+        host.networks.restore([], [])
+        assert "vxlan" not in run("ip", "-d", "link")
+
+
+def stretched(spec: NetworkSpec, *there: tuple[Port, Host], vni: int = VNI) -> NetworkSpec:
+    """The network as one host should make it, with these ports on others."""
+    return replace(spec, tunnel=Tunnel(vni, tuple((port.mac, host.address) for port, host in there)))
+
+
+def join(hosts: tuple[Host, Host], spec: NetworkSpec, ports: tuple[Port, Port], vni: int = VNI) -> tuple[Guest, Guest]:
+    guests = []
+    for host, port, other, there in zip(hosts, ports, reversed(ports), reversed(hosts), strict=True):
+        own = stretched(spec, (other, there), vni=vni)
+        host.ensure(own)
+        guests.append(host.plug(own, port))
+    return guests[0], guests[1]
+
+
+def both(spec: NetworkSpec, number: int) -> Port:
+    return replace(port_on(spec, number), address6=f"fd00:9::{number:x}")
+
+
+def isolated() -> NetworkSpec:
+    return replace(isolated_network(), cidr6="fd00:9::/64")
+
+
+def test_guests_of_one_network_on_two_hosts_reach_each_other(hosts: tuple[Host, Host]) -> None:
+    spec = isolated()
+    one, two = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    assert one.pings("10.9.0.6")
+    assert two.pings("fd00:9::5")
+    assert one.asks_dhcp()["ip"] == "10.9.0.5"
+    assert two.asks_dhcp()["ip"] == "10.9.0.6"
+
+
+def test_frames_that_fill_the_tunnel_pass_and_guests_are_told_its_size(hosts: tuple[Host, Host]) -> None:
+    spec = isolated()
+    one, _ = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    assert "mtu:1450" in "".join(path.read_text() for path in dnsmasq_configurations(hosts[0], spec))
+    one.command("ip", "link", "set", "eth0", "mtu", "1450")
+    one.command("ping", "-c1", "-W2", "-M", "do", "-s", str(1450 - 28), "10.9.0.6")
+
+
+def dnsmasq_configurations(host: Host, spec: NetworkSpec) -> list[Path]:
+    return list((host.networks._folder / "networks" / str(spec.id)).glob("dnsmasq-*.conf"))
+
+
+def test_networks_of_two_tenants_with_the_same_addresses_know_nothing_of_each_other(
+    hosts: tuple[Host, Host],
+) -> None:
+    ours, theirs = isolated(), isolated()
+    one, two = join(hosts, ours, (both(ours, 5), both(ours, 6)))
+    other, another = join(hosts, theirs, (both(theirs, 7), both(theirs, 8)), vni=VNI + 1)
+    assert one.pings("10.9.0.6")
+    assert other.pings("10.9.0.8")
+    assert not one.pings("10.9.0.8")
+    assert not other.pings("fd00:9::6")
+    assert not another.pings("10.9.0.5")
+    assert not two.pings("fd00:9::7")
+
+
+def test_each_host_of_a_stretched_network_is_its_own_guests_gateway(hosts: tuple[Host, Host]) -> None:
+    spec = NetworkSpec(uuid4(), "10.9.0.0/24", "10.9.0.1", nat=True, cidr6="fd00:9::/64")
+    one, two = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    for guest in (one, two):
+        assert guest.pings("10.9.0.1")
+        assert guest.pings("fd00:9::1")
+    assert one.pings("10.9.0.6")
+    assert two.pings("fd00:9::5")
+    with inside(hosts[0].namespace):
+        hosts[0].networks.ensure_network(replace(stretched(spec), up=False))
+    assert not one.pings("10.9.0.1")  # the other host doesn't answer in its place
+    assert two.pings("10.9.0.1")
+
+
+def test_a_guest_that_leaves_is_forgotten_by_the_other_host(hosts: tuple[Host, Host]) -> None:
+    spec = isolated()
+    one, _ = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    assert one.pings("10.9.0.6")
+    hosts[0].ensure(stretched(spec))
+    name = tunnel_name("zt12a1", spec.id)
+    assert "dst" not in run("ip", "netns", "exec", hosts[0].namespace, "bridge", "fdb", "show", "dev", name)
+    assert not one.pings("10.9.0.6")
+
+
+def test_a_guest_can_not_speak_for_a_guest_of_the_other_host(hosts: tuple[Host, Host]) -> None:
+    spec = isolated()
+    one, two = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    assert one.pings("10.9.0.6")
+    stolen = frame(two.port.mac, 0x0800, udp("10.9.0.6", "10.9.0.5", 4000, 4000))
+    with one.packet_socket() as out:
+        out.send(stolen)
+    assert one.pings("10.9.0.6")
+    bridge = hosts[0].networks.bridge_name(spec.id)
+    entries = run("ip", "netns", "exec", hosts[0].namespace, "bridge", "fdb", "show", "br", bridge)
+    assert hosts[0].networks.tap_name(one.port.id) not in "".join(
+        line for line in entries.splitlines() if two.port.mac in line
+    )
+
+
+def test_frames_from_elsewhere_and_from_guests_do_not_enter_a_tunnel(hosts: tuple[Host, Host]) -> None:
+    spec = isolated()
+    join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    rules = run("ip", "netns", "exec", hosts[0].namespace, "nft", "list", "table", "inet", "altostratus_zt12a1")
+    assert "udp dport 4789" in rules
+    shared = NetworkSpec(uuid4(), "10.8.0.0/24", "10.8.0.1", nat=True)
+    hosts[0].ensure(shared)
+    guest = hosts[0].plug(shared, replace(port_on(shared, 5), address="10.8.0.5"))
+    assert guest.pings("10.8.0.1")
+    assert not guest.pings("10.200.0.2")
+    assert not guest.pings("10.200.0.1")
+
+
+def test_a_lost_tunnel_or_neighbour_is_restored(hosts: tuple[Host, Host]) -> None:
+    spec = isolated()
+    one, two = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    own = stretched(spec, (two.port, hosts[1]))
+    name, driver = tunnel_name("zt12a1", spec.id), hosts[0].networks
+    with inside(hosts[0].namespace):
+        assert driver.restore([own], [one.port]).repaired == ()
+        for damage in (
+            ["ip", "link", "delete", name],
+            ["ip", "link", "set", name, "nomaster"],
+            ["bridge", "fdb", "delete", two.port.mac, "dev", name, "dst", "10.200.0.2", "self"],
+            ["bridge", "fdb", "delete", two.port.mac, "dev", name, "master"],
+            ["bridge", "fdb", "append", "00:00:00:00:00:00", "dev", name, "dst", "10.200.0.9", "self"],
+        ):
+            run(*damage)
+            assert driver.restore([own], [one.port]).repaired, damage
+            assert driver.restore([own], [one.port]).repaired == (), damage
+    assert one.pings("10.9.0.6")
+
+
+def test_a_network_is_on_every_host_that_has_machines_on_it(
+    hosts: tuple[Host, Host], cloud: Cloud, database: Database, sql: Connection
+) -> None:
+    sql.execute("UPDATE host SET tunnel_address = '10.200.0.1'")
+    sql.execute(
+        "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, heartbeat_at, tunnel_address)"
+        " VALUES ('rack2', 8, 1, 1, 'qemu', now(), '10.200.0.2')"
+    )
+    network = cloud.create_network(NewNetwork(cidr="10.9.0.0/24", cidr6="fd00:9::/64"))
+    machines = [cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id),))) for _ in hosts]
+    sql.execute("UPDATE machine SET host = 'rack2' WHERE id = %s", [machines[1].id])
+
+    def converge() -> None:
+        for name, host in (("rack1", hosts[0]), ("rack2", hosts[1])):
+            nothing = cast(Any, None)  # of the drivers, only the networks' is asked
+            agents = AgentsHost(name, database, nothing, nothing, host.networks, Path("/nowhere"), 1)
+            with inside(host.namespace):
+                converge_network(agents, network.id)
+
+    converge()
+    assert cloud.network(network.id).state == "active"
+    guests = []
+    for host, machine in zip(hosts, machines, strict=True):
+        (interface,) = machine.interfaces
+        (made,) = (spec for spec in made_networks(host) if spec.id == network.id)
+        guests.append(host.plug(made, port_of(interface)))
+    assert guests[0].pings(machines[1].interfaces[0].address or "")
+    assert guests[1].pings(machines[0].interfaces[0].address6 or "")
+    sql.execute("DELETE FROM interface WHERE machine_id = %s", [machines[1].id])
+    converge()
+    assert hosts[1].networks.networks() == set()
+    assert hosts[0].networks.networks() == {network.id}
+    assert not guests[0].pings(machines[1].interfaces[0].address or "")
+
+
+def made_networks(host: Host) -> list[NetworkSpec]:
+    return list(records.networks(host.networks._folder))
+
+
+def port_of(interface: Interface) -> Port:
+    return Port(interface.id, interface.network_id, interface.mac, interface.address, None, interface.address6)
+
+
+def test_a_machine_is_not_tied_to_the_host_of_a_network_that_reaches_others(cloud: Cloud, sql: Connection) -> None:
+    network = cloud.create_network(NewNetwork())
+    machine = cloud.create_machine(NewMachine())
+    sql.execute("INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type) VALUES ('rack2', 1, 1, 1, 'qemu')")
+    sql.execute("UPDATE machine SET host = 'rack2' WHERE id = %s", [machine.id])
+    with pytest.raises(Conflict, match="is on host rack1"):
+        cloud.create_interface(machine.id, NewInterface(network.id))
+    sql.execute("UPDATE host SET tunnel_address = '10.200.0.1' WHERE name = 'rack1'")
+    assert cloud.create_interface(machine.id, NewInterface(network.id)).network_id == network.id
