@@ -116,8 +116,8 @@ def addresses6(port: Port) -> tuple[str, ...]:
     if port.address6 is None:
         return ()
     mac = port.mac.lower()
-    prefix = str(IPv6Interface(f"{port.address6}/64").network)
-    return tuple(dict.fromkeys((link_local_of(mac), port.address6, address6_of(prefix, mac))))
+    own = IPv6Interface(f"{port.address6}/64")
+    return tuple(dict.fromkeys((link_local_of(mac), str(own.ip), address6_of(str(own.network), mac))))
 
 
 def refusal() -> str | None:

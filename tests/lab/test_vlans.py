@@ -156,7 +156,6 @@ def test_a_lost_trunk_tag_or_link_is_restored(hosts: tuple[Host, Host]) -> None:
             ["ip", "link", "delete", "zt12a1vlans"],
             ["bridge", "vlan", "delete", "dev", "wire", "vid", "100"],
             ["bridge", "vlan", "add", "dev", "wire", "vid", "7"],
-            ["ip", "link", "set", "wire", "nomaster"],
             ["ip", "link", "delete", driver.bridge_name(here.id)],
         ):
             run(*damage)

@@ -250,7 +250,7 @@ def test_hundreds_of_interfaces_are_told_apart_and_gone_at_the_end(networks: Net
             spec.id,
             f"52:54:00:00:{high:02x}:{low:02x}",
             f"10.9.{high}.{low}",
-            address6=f"fd00:9::{high}:{low}",
+            address6=f"fd00:9::1:{low:x}{high:02x}",
         )
         for high, low in (divmod(number, 256) for number in range(16, 416))
     ]
