@@ -32,8 +32,12 @@ def create_application(settings: Settings, database: Database) -> Application:
     application.add_route("/healthz", Health(database))
     application.add_route("/metrics", Metrics(database))
     add_occi(application, site_of(settings))
-    add_cdmi(application, CdmiSite(enterprise_number=settings.cdmi_enterprise_number, region=settings.cdmi_region))
+    add_cdmi(application, cdmi_site_of(settings))
     return application
+
+
+def cdmi_site_of(settings: Settings) -> CdmiSite:
+    return CdmiSite(enterprise_number=settings.cdmi_enterprise_number, region=settings.cdmi_region)
 
 
 def site_of(settings: Settings) -> Site:

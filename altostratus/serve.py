@@ -10,13 +10,16 @@ import structlog
 from gunicorn.app.base import BaseApplication
 
 from altostratus import logs
-from altostratus.application import create_application, site_of
+from altostratus.application import cdmi_site_of, create_application, site_of
 from altostratus.patience import PatientWorker, Wsgi, in_turn
 from altostratus.settings import Settings
+from backends.cloud.queries import run_queries
 from backends.cloud.values import sweep_values
 from backends.errors import DatabaseUnavailable
 from backends.store.database import Database
 from backends.values import Values
+from cdmi_server.presentation import Presentation
+from renderers.cdmi.representation import Version
 
 log = structlog.get_logger()
 
@@ -30,7 +33,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         PatientWorker.limit_s = settings.request_s
-        self._database = Database(settings.conninfo, connections=settings.threads)
+        # Two more for the queries, which go on beside the requests.
+        self._database = Database(settings.conninfo, connections=settings.threads + 2)
         super().__init__()
 
     def load_config(self) -> None:
@@ -56,6 +60,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         logs.configure(self._settings, "gateway")
         self._database.open()
         threading.Thread(target=self._sweep_values, name="sweep", daemon=True).start()
+        threading.Thread(target=self._run_queries, name="queries", daemon=True).start()
 
     def _sweep_values(self) -> None:
         """A worker starts after another was killed, which may have left a value that no row points to."""
@@ -66,6 +71,10 @@ class Gateway(BaseApplication):  # type: ignore[misc]
             return
         if removed:
             log.info("swept values that nothing points to", removed=removed)
+
+    def _run_queries(self) -> None:
+        """Of CDMI's query queues."""
+        run_queries(self._database, Presentation(cdmi_site_of(self._settings), Version.V2))
 
     def load(self) -> Wsgi:
         # gunicorn drops the application's own Server field, which must name the OCCI versions (GFD.223 §5.6.3).

@@ -87,6 +87,12 @@ class StoredObject:
     """Those that the standard doesn't define, as the client gave them."""
     sha256: bytes | None = None
     """Of the value, where it was asked for before the value was written, or since."""
+    is_new: bool = False
+    """Processing since it was made."""
+    feed_status: str | None = None
+    """Of a queue that the cloud fills."""
+    is_watched: bool = False
+    """Of the topmost of a way: whether queues are told of what happens in its project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class Found:
     rights: AceMask
     parent_rights: AceMask
     ancestors: tuple[StoredObject, ...] = ()
+    is_watched: bool = True
+    """Whether queues may have to be told of what happens to it."""
 
     @property
     def address(self) -> Address:

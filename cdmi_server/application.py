@@ -20,6 +20,7 @@ from cdmi_server import (
     multipart,
     objectid,
     plain,
+    presentation,
     queue,
     relocation,
     serialization,
@@ -36,10 +37,14 @@ from cdmi_server.negotiation import (
     request_profile,
 )
 from cdmi_server.paths import escaped, parse_place, split_root
+from cdmi_server.presentation import Presentation
 from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
-MODULES = (container, dataobject, disk_views, domains, exports, multipart, objectid, queue, relocation, serialization)
+MODULES = (
+    container, dataobject, disk_views, domains, exports, multipart, objectid, presentation, queue, relocation,
+    serialization,
+)  # fmt: skip
 """Each claims the capabilities that it has."""
 CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
     CONTAINER: container.create,
@@ -79,6 +84,8 @@ class Tree:
         version, rest = split_root(_path(request))
         call = Call(request, response, self._site, version, parse_place(rest, self._site.enterprise_number))
         place = call.place
+        replaces = version is Version.V2 and request.method == "PUT"
+        call.cloud.present_with(Presentation(self._site, version, replaces=replaces))
         response.set_header("Vary", "Accept")
         if place.capabilities is not None:
             self._capabilities.answer(call, place.capabilities)
@@ -143,6 +150,8 @@ def _read(call: Call) -> None:
             queue.read(call, found)
         case _:
             raise Invalid("queues are read by CDMI only: expected Accept: application/cdmi-queue")
+    if call.request.method == "GET":
+        call.cloud.tell_of_read(found)
 
 
 def _put(call: Call) -> None:

@@ -34,6 +34,10 @@ class Call:
         """The caller's, as authentication left it with the request."""
         return cast(Cloud, self.request.context.cloud)
 
+    @property
+    def domain(self) -> str:
+        return self.cloud.caller.project_name
+
     @cached_property
     def selection(self) -> Selection:
         return parse_fields(self.request.query_string, self.version)

@@ -15,6 +15,7 @@ import falcon
 import orjson
 
 from backends.errors import Invalid, NotFound
+from backends.model import Caller
 from backends.objects import COMPLETE
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, Claim, claims, uri_of_capabilities
@@ -194,8 +195,16 @@ def _plain(call: Call, node: Node) -> None:
 
 
 def _identity(call: Call, names: tuple[str, ...]) -> UUID:
+    return _identity_for(call.cloud.caller, names)
+
+
+def identity_of_domain(caller: Caller) -> UUID:
+    return _identity_for(caller, (caller.project_name,))
+
+
+def _identity_for(caller: Caller, names: tuple[str, ...]) -> UUID:
     """Nothing is stored of these objects: their IDs follow from the project's."""
-    return uuid5(call.cloud.caller.project_id, "/".join((DOMAINS, *names)))
+    return uuid5(caller.project_id, "/".join((DOMAINS, *names)))
 
 
 def _uri(call: Call, node: Node) -> str:

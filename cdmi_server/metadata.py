@@ -11,8 +11,10 @@ from typing import Any
 
 import orjson
 
+from backends import feeds
 from backends.acl import AceMask, render_acl
 from backends.errors import Invalid
+from backends.feeds import FeedKind
 from backends.objects import Found, Metadata, ObjectKind
 from cdmi_server import policies
 from cdmi_server.policies import STORED
@@ -35,6 +37,10 @@ class StorageItem:
     capability: str | None = None
 
 
+def _feed_status(found: Found, kind: FeedKind) -> str | None:
+    return found.object.feed_status if feeds.feed_kind(found.object.metadata) is kind else None
+
+
 STORAGE_ITEMS = (
     StorageItem("cdmi_owner", lambda found: found.object.owner or "OWNER@"),
     StorageItem(
@@ -51,6 +57,16 @@ STORAGE_ITEMS = (
     StorageItem("cdmi_ctime", lambda found: format_time(found.object.created_at), capability="cdmi_ctime"),
     StorageItem("cdmi_mtime", lambda found: format_time(found.object.modified_at), capability="cdmi_mtime"),
     StorageItem("cdmi_mcount", lambda found: str(found.object.modifications), capability="cdmi_mcount"),
+    StorageItem(
+        "cdmi_notification_status",
+        lambda found: _feed_status(found, FeedKind.NOTIFICATION),
+        kinds=frozenset({ObjectKind.QUEUE}),
+    ),
+    StorageItem(
+        "cdmi_query_status",
+        lambda found: _feed_status(found, FeedKind.QUERY),
+        kinds=frozenset({ObjectKind.QUEUE}),
+    ),
     StorageItem("cdmi_acl", lambda found: render_acl(found.acl), right=AceMask.READ_ACL, capability="cdmi_acl"),
 )
 
@@ -65,11 +81,20 @@ NOT_OBEYED = frozenset(
         "cdmi_versions_count",
         "cdmi_versions_age",
         "cdmi_versions_size",
-        "cdmi_queue_type",
     }
 )
 """The standard's other data system metadata: kept, since a client may ask for it, and without a `_provided`."""
-WRITABLE = frozenset(policies.BY_NAME.keys() | NOT_OBEYED | {"cdmi_acl"})
+OF_QUEUES = frozenset(
+    {
+        feeds.TYPE,
+        feeds.EVENTS,
+        feeds.SCOPE,
+        feeds.RESULTS,
+        "cdmi_logging_class",
+    }
+)
+"""What makes the cloud fill a queue; logging queues can be made and stay empty (1.1.1 §20)."""
+WRITABLE = frozenset(policies.BY_NAME.keys() | NOT_OBEYED | OF_QUEUES | {"cdmi_acl"})
 
 
 def read_metadata(site: Site, found: Found, prefixes: tuple[str, ...] | None = None) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE
+from renderers.cdmi.representation import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +25,15 @@ class Site:
     """Where all of its data are: an ISO 3166 code; empty: it doesn't say."""
     page_size: int = 1000
     """Rows of a page for people."""
+
+
+class Spoken(Protocol):
+    """In which dialect, and by whom, objects are shown."""
+
+    @property
+    def site(self) -> Site: ...
+    @property
+    def version(self) -> Version: ...
+    @property
+    def domain(self) -> str:
+        """The name of the project whose objects are shown."""

@@ -12,25 +12,28 @@ from cdmi_server.capabilities import uri_of_capabilities
 from cdmi_server.metadata import read_metadata
 from cdmi_server.negotiation import MEDIA_TYPES, ROOTS
 from cdmi_server.paths import domain_uri, uri_of
+from cdmi_server.site import Spoken
 from renderers.cdmi.objectid import encode
 
 
-def identity_of(call: Call, found: Found) -> str:
+def identity_of(call: Spoken, found: Found) -> str:
     return encode(found.object.id, call.site.enterprise_number)
 
 
-def path_of(call: Call, found: Found) -> str:
+def path_of(call: Spoken, found: Found) -> str:
     """The object's URI: by path, or by ID where there is no path."""
     if found.names is None:
         return f"{ROOTS[call.version]}cdmi_objectid/{identity_of(call, found)}"
     return uri_of(call.version, found.names, found.object.kind)
 
 
-def common_fields(call: Call, found: Found) -> dict[str, Any]:
+def common_fields(call: Spoken, found: Found) -> dict[str, Any]:
     """Those that containers, data objects and queues share, up to the metadata, and the client's own."""
     stored = found.object
     fields: dict[str, Any] = dict(stored.fields) if found.rights & AceMask.READ_METADATA else {}
-    fields |= {"objectType": MEDIA_TYPES[stored.kind], "objectID": identity_of(call, found)}
+    if stored.kind is not ObjectKind.REFERENCE:
+        fields["objectType"] = MEDIA_TYPES[stored.kind]
+    fields["objectID"] = identity_of(call, found)
     slash = "/" if stored.kind is ObjectKind.CONTAINER else ""
     if found.names == ():
         fields |= {"objectName": ROOTS[call.version], "parentURI": ""}
@@ -41,7 +44,9 @@ def common_fields(call: Call, found: Found) -> dict[str, Any]:
         }
         if found.parent_id is not None:
             fields["parentID"] = encode(found.parent_id, call.site.enterprise_number)
-    fields["domainURI"] = domain_uri(call.version, call.cloud.caller.project_name)
+    fields["domainURI"] = domain_uri(call.version, call.domain)
+    if stored.kind is ObjectKind.REFERENCE:
+        return fields
     fields["capabilitiesURI"] = uri_of_capabilities(call.version, stored.kind)
     fields["completionStatus"] = stored.completion
     if stored.completion != PROCESSING:

@@ -116,6 +116,17 @@ def caller(project_id: UUID, role: Role = Role.USER) -> Caller:
     return Caller(uuid4(), "tester", project_id, "project", role)
 
 
+def member(sql: Connection, project_id: UUID, name: str = "", role: Role = Role.USER) -> Caller:
+    """Somebody who can log in: queues are filled on behalf of such only."""
+    name = name or f"user {uuid4()}"
+    row = sql.execute(
+        "INSERT INTO account (name, password_hash, project_id, role) VALUES (%s, '', %s, %s) RETURNING id",
+        [name, project_id, role.value],
+    ).fetchone()
+    assert row is not None
+    return Caller(row[0], name, project_id, "project", role)
+
+
 @pytest.fixture
 def cloud(database: Database, sql: Connection, host: str) -> Cloud:
     """The door for a user of a project of its own."""

@@ -18,11 +18,13 @@ from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
 from backends import acl as acls
-from backends import retention
+from backends import feeds, retention
 from backends.acl import AceMask
 from backends.cloud.ways import WayDoor
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
+from backends.feeds import Event
 from backends.objects import (
+    COMPLETE,
     DISKS,
     NAME_MAX_BYTES,
     RESERVED_NAMES,
@@ -38,7 +40,7 @@ from backends.objects import (
     StoredObject,
 )
 from backends.store.database import Connection, query
-from backends.store.ways import contiguous_bytes
+from backends.store.ways import contiguous_bytes, tree
 from backends.values import Received
 
 RIGHT_NAMES = {
@@ -54,6 +56,7 @@ RIGHT_NAMES = {
 }
 Parts = dict[str, Any]
 """The columns that make a value."""
+CHANGES = (Event.MODIFY_PROCESSING, Event.MODIFY_COMPLETE, Event.CREATE_COMPLETE)
 
 
 class ObjectDoor(WayDoor):
@@ -98,7 +101,9 @@ class ObjectDoor(WayDoor):
             self._missed = None  # it took its time: what was found before may be otherwise now
         parent = self.may_create(address, new.kind) if address else None
         metadata = own_metadata(new.metadata)
-        with self._kept(value, written) as parts, self._statement() as connection:
+        # One statement makes it, unless queues are to be told, or this is one that is to be.
+        is_more = parent is None or parent.is_watched or feeds.feed_kind(metadata) is not None
+        with self._kept(value, written) as parts, self._change() if is_more else self._statement() as connection:
             if parent is None:
                 self._ensure_root(connection)
             if value is not None and new.metadata.get(VALUE_HASH, parent and parent.asked(VALUE_HASH)):
@@ -122,21 +127,26 @@ class ObjectDoor(WayDoor):
                     "fields": Jsonb(new.fields),
                 },
             )
-        del columns["written"]
-        made = StoredObject(
-            **columns,
-            parent_id=parent.object.id if parent else None,
-            kind=new.kind,
-            owner=self._caller.user_name,
-            metadata=metadata,
-            encoding=new.encoding,
-            contiguous_bytes=contiguous_bytes(written, parts["size_bytes"]),
-            created_at=created_at,
-            modified_at=modified_at,
-            modifications=0,
-            fields=new.fields,
-        )
-        return self._below(parent, made)
+            del columns["written"]
+            made = StoredObject(
+                **columns,
+                parent_id=parent.object.id if parent else None,
+                kind=new.kind,
+                owner=self._caller.user_name,
+                metadata=metadata,
+                encoding=new.encoding,
+                contiguous_bytes=contiguous_bytes(written, parts["size_bytes"]),
+                created_at=created_at,
+                modified_at=modified_at,
+                modifications=0,
+                fields=new.fields,
+                is_new=new.completion != COMPLETE,
+            )
+            found = self.below(parent, made)
+            if new.kind is ObjectKind.QUEUE:
+                self._start_feed(connection, made)
+            self._tell_of(connection, _creation(made), found)
+            return found
 
     def change_object(self, found: Found, changes: ObjectChanges, value: Received | None = None) -> None:
         """`value` replaces the whole value. Readers see all of the change or nothing."""
@@ -147,6 +157,7 @@ class ObjectDoor(WayDoor):
                 if (changes.metadata or {}).get(VALUE_HASH, found.asked(VALUE_HASH)):
                     parts["sha256"] = value.sha256()
                 connection.execute(query("objects.set_value"), {"id": found.object.id, **parts})
+            self._changed(connection, found)
         if value is not None:
             self._drop(found.object.value_file)
 
@@ -156,9 +167,16 @@ class ObjectDoor(WayDoor):
             self._lock(connection, found)
             found = self._find(Address(start=found.object.id))
             self._check_deletable(connection, found)
+            self._tell_of_tree(connection, Event.DELETE, found)
             files = self._delete_rows(connection, "objects.delete", found)
         for file in files:
             self._drop(file)
+
+    def tell_of_read(self, found: Found) -> None:
+        """To who wants to know; nothing is asked where nobody is told anything."""
+        if found.is_watched:
+            with self._change() as connection:
+                self._tell_of(connection, Event.READ, found)
 
     def require(self, found: Found, right: AceMask) -> None:
         """`NotAllowed` unless the caller has the right."""
@@ -168,6 +186,38 @@ class ObjectDoor(WayDoor):
             raise NotAllowed(f"the access control list doesn't let {self._caller.user_name} {what}")
 
     # How it is done
+
+    def _changed(self, connection: Connection, before: Found) -> None:
+        """What follows from a change that has been written: a queue that is filled otherwise, and notifications."""
+        is_queue = before.object.kind is ObjectKind.QUEUE
+        if is_queue:
+            self._change_feed(connection, before.object, self._find(before.address).object)
+        if not (is_queue and before.object.feed_status is not None):
+            self._tell_of_change(connection, before)
+
+    def _tell_of_change(self, connection: Connection, before: Found) -> None:
+        """Which event it is depends on what has become of the object."""
+        if before.is_watched and (listeners := self._listeners(connection, *CHANGES)):
+            after = self._find(before.address)
+            self._tell(connection, _change(before.object, after.object), listeners, [after])
+
+    def _tell_of(self, connection: Connection, event: Event, found: Found) -> None:
+        if found.is_watched:
+            self._tell(connection, event, self._listeners(connection, event), [found])
+
+    def _tell_of_tree(self, connection: Connection, event: Event, found: Found) -> None:
+        """Of an object and all that is below it."""
+        if found.is_watched and (listeners := self._listeners(connection, event)):
+            self._tell(connection, event, listeners, self._tree(connection, found))
+
+    def _tree(self, connection: Connection, top: Found) -> Iterator[Found]:
+        """All that is in it, containers before their children."""
+        containers: dict[UUID | None, Found] = {}
+        for stored in tree(connection, self._caller.project_id, top.object.id):
+            found = top if stored.id == top.object.id else self.below(containers[stored.parent_id], stored)
+            if stored.kind is ObjectKind.CONTAINER:
+                containers[stored.id] = found
+            yield found
 
     def _insert_object(self, connection: Connection, values: Parts) -> tuple[datetime, datetime]:
         """When it was made and changed, by PostgreSQL's clock."""
@@ -209,6 +259,7 @@ class ObjectDoor(WayDoor):
         return found
 
     def _check_metadata_change(self, found: Found, new: Metadata, now: datetime) -> None:
+        feeds.check_change(found.object.metadata, new)
         check_metadata(new)
         if not found.rights & (AceMask.WRITE_METADATA | AceMask.WRITE_ACL | AceMask.WRITE_RETENTION):
             self.require(found, AceMask.WRITE_METADATA)
@@ -307,6 +358,19 @@ class ObjectDoor(WayDoor):
             self._values.remove(file)
 
 
+def _creation(made: StoredObject) -> Event:
+    if made.kind is ObjectKind.REFERENCE:
+        return Event.REFERENCE
+    return Event.CREATE_COMPLETE if made.completion == COMPLETE else Event.CREATE_PROCESSING
+
+
+def _change(before: StoredObject, after: StoredObject) -> Event:
+    """What is whole for the first time has been created."""
+    if before.is_new and after.completion == COMPLETE:
+        return Event.CREATE_COMPLETE
+    return Event.MODIFY_COMPLETE if after.completion == COMPLETE else Event.MODIFY_PROCESSING
+
+
 def check_name(name: str, kind: ObjectKind) -> None:
     if name in RESERVED_NAMES or (kind is ObjectKind.CONTAINER and name.startswith("cdmi_")):
         raise Invalid(f"the name is {name[:80]!r}: names that start with cdmi_ are the standard's own")
@@ -320,6 +384,7 @@ def check_metadata(metadata: Metadata) -> None:
     if metadata.get("cdmi_acl") is not None:
         acls.parse_acl(metadata["cdmi_acl"])
     retention.check_metadata(metadata)
+    feeds.check_metadata(metadata)
 
 
 def own_metadata(metadata: Metadata) -> Metadata:

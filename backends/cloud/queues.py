@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.acl import AceMask
+from backends.cloud.feeds import CHANNEL, VALUES_MAX
 from backends.cloud.trees import TreeDoor
 from backends.errors import Invalid, NotApplicable
+from backends.feeds import PROCESSING
 from backends.objects import NO_CHANGES, Encoding, Found
 from backends.store.database import query
 
 VALUE_MAX_BYTES = 1 << 20
-VALUES_MAX = 100_000
 LAST_POSITION = 2**63 - 1
 READ_MAX_BYTES = 16 << 20
 
@@ -33,13 +34,14 @@ class QueueDoor(TreeDoor):
                 raise Invalid(f"a value has {len(value)} bytes: a queue takes at most {VALUE_MAX_BYTES}")
         self.require(queue, AceMask.APPEND_DATA)
         with self._change() as connection:
-            self._changeable(connection, queue, NO_CHANGES, valued=False)
+            queue = self._changeable(connection, queue, NO_CHANGES, valued=False)
             row = connection.execute(query("objects.queue_size"), {"id": queue.object.id}).fetchone()
             if row is not None and row[1] + len(values) > VALUES_MAX:
                 raise NotApplicable(f"the queue has {row[1]} values: at most {VALUES_MAX} fit in it")
             for mimetype, encoding, value in values:
                 parameters = {"id": queue.object.id, "mimetype": mimetype, "encoding": encoding.value, "value": value}
                 connection.execute(query("objects.enqueue"), parameters)
+            self._changed(connection, queue)
 
     def queue_values(
         self, queue: Found, first: int, last: int = LAST_POSITION, limit: int | None = None
@@ -63,6 +65,10 @@ class QueueDoor(TreeDoor):
         """Deletes the values of these positions; returns how many there were."""
         self.require(queue, AceMask.WRITE_OBJECT)
         with self._change() as connection:
-            self._changeable(connection, queue, NO_CHANGES, valued=True)
+            queue = self._changeable(connection, queue, NO_CHANGES, valued=True)
             parameters = {"id": queue.object.id, "first": first, "last": min(last, LAST_POSITION)}
-            return connection.execute(query("objects.dequeue"), parameters).rowcount
+            count = connection.execute(query("objects.dequeue"), parameters).rowcount
+            self._changed(connection, queue)
+            if queue.object.feed_status == PROCESSING:
+                connection.execute(f"NOTIFY {CHANNEL}")  # a query may wait for the room
+            return count

@@ -14,6 +14,7 @@ from backends.acl import AceMask
 from backends.cloud.objects import check_metadata, check_name, own_metadata
 from backends.cloud.values import ValueDoor
 from backends.errors import Conflict, Invalid, NotFound
+from backends.feeds import Event
 from backends.objects import (
     COMPLETE,
     NO_CHANGES,
@@ -41,7 +42,9 @@ class TreeDoor(ValueDoor):
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
             self._require_readable(connection, source)
-            return self._copy(connection, source, parent, address.names[-1] if address else None, changes)
+            made = self._copy(connection, source, parent, address.names[-1] if address else None, changes)
+            self._tell_of_tree(connection, Event.COPY, made)
+            return made
 
     def copy_onto(self, source: Found, target: Found, changes: ObjectChanges = NO_CHANGES) -> None:
         """`target`, of the same kind, becomes as `source` is and has copies of its children instead of its own.
@@ -65,6 +68,7 @@ class TreeDoor(ValueDoor):
             elif target.object.kind is ObjectKind.CONTAINER:
                 dropped = self._replace_children(connection, source, target)
             self._write_changes(connection, target, changes)
+            self._changed(connection, target)
         for file in dropped:
             self._drop(file)
 
@@ -81,8 +85,10 @@ class TreeDoor(ValueDoor):
             child = (*source.ancestors, source.object)[above.index(target.object.id) + 1]
             if child.name != SNAPSHOTS:
                 raise Invalid("a container can't be replaced by something in it, but for its snapshots")
+        self._tell_of_children(connection, Event.DELETE, target)
         files = self._delete_rows(connection, "objects.delete_children", target)
         self._copy(connection, source, None, None, NO_CHANGES, onto=target)
+        self._tell_of_children(connection, Event.COPY, target)
         return files
 
     def move_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
@@ -108,7 +114,11 @@ class TreeDoor(ValueDoor):
                 raise Conflict(f"there is something called {values['name']!r} already") from None
             if changes != NO_CHANGES:
                 self._write_changes(connection, source, replace(changes, completion=source.object.completion))
-            return self._find(source.address)
+            moved = self._find(source.address)
+            if moved.object.kind is ObjectKind.QUEUE:
+                self._change_feed(connection, source.object, moved.object)
+            self._tell_of(connection, Event.RENAME, moved)
+            return moved
 
     def snapshot_container(self, container: Found, name: str) -> None:
         """What the container holds now, as a child of its `cdmi_snapshots`; one of the same name is replaced."""
@@ -130,6 +140,7 @@ class TreeDoor(ValueDoor):
                 self._check_deletable(connection, old)
                 replaced = self._delete_rows(connection, "objects.delete", old)
             self._copy(connection, container, folder, name, NO_CHANGES)
+            self._tell_of(connection, Event.SNAPSHOT, container)
         for file in replaced:
             self._drop(file)
 
@@ -140,6 +151,14 @@ class TreeDoor(ValueDoor):
         except NotFound:
             return []
         return [child.name for child in self.children(folder)]
+
+    def _tell_of_children(self, connection: Connection, event: Event, container: Found) -> None:
+        """Of all that is below it, but for its snapshots."""
+        if container.is_watched and (listeners := self._listeners(connection, event)):
+            depth = len(container.ancestors) + 1
+            below = (one for one in self._tree(connection, container) if len(one.ancestors) >= depth)
+            in_it = (one for one in below if (*one.ancestors, one.object)[depth].name != SNAPSHOTS)
+            self._tell(connection, event, listeners, in_it)
 
     def _ensure_snapshots(self, connection: Connection, container: Found) -> Found:
         address = container.address.child(SNAPSHOTS)

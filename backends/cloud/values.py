@@ -120,10 +120,12 @@ class ValueDoor(ObjectDoor):
                         "written": written, "sha256": None,
                     },
                 )  # fmt: skip
+                self._changed(connection, found)
                 return
             self._compose(found, pieces, new, size_bytes)
             with self._kept(new, written) as parts:
                 connection.execute(query("objects.set_value"), {"id": old.id, **parts})
+                self._changed(connection, found)
         self._drop(old.value_file)
 
     def create_with_ranges(self, address: Address | None, new: NewObject, pieces: Sequence[Piece]) -> Found:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from backends import acl as acls
 from backends.acl import AceMask
-from backends.cloud.door import Door
+from backends.cloud.feeds import FeedDoor, rights_of
 from backends.errors import NotFound
 from backends.objects import Address, Found, ObjectKind, Referred, StoredObject
 from backends.store import ways
 from backends.store.database import Connection, query
 
 
-class WayDoor(Door):
+class WayDoor(FeedDoor):
     _missed: tuple[Address, Found] | None = None
     """What was looked for last and isn't there, and the container in which it would be: where its making begins."""
 
@@ -33,13 +33,13 @@ class WayDoor(Door):
         with self._read() as connection:
             above, way = self._way(connection, address, valued=valued)
         if len(way) > len(names):
-            return self._found([*above, *way])
+            return self.found([*above, *way])
         if not way:
             raise NotFound("there is no object of this ID")
         if way[-1].kind is ObjectKind.REFERENCE:
             raise Referred(way[-1].target or "", names[len(way) - 1 :])
         if len(way) == len(names):
-            self._missed = (address, self._found([*above, *way]))
+            self._missed = (address, self.found([*above, *way]))
         raise NotFound(f"there is no {'/'.join(names[: len(way)])[:300]!r}")
 
     def _find_parent(self, address: Address) -> Found:
@@ -64,13 +64,14 @@ class WayDoor(Door):
             return above[:-1], above[-1:]
         return above[:-1], ways.descend(connection, project_id, address.start, names, valued=valued)
 
-    def _found(self, way: Sequence[StoredObject]) -> Found:
-        found = self._below(None, way[0])
+    def found(self, way: Sequence[StoredObject]) -> Found:
+        """The last object of a way, the topmost first, and what the caller may do with it."""
+        found = self.below(None, way[0])
         for stored in way[1:]:
-            found = self._below(found, stored)
+            found = self.below(found, stored)
         return found
 
-    def _below(self, parent: Found | None, stored: StoredObject) -> Found:
+    def below(self, parent: Found | None, stored: StoredObject) -> Found:
         """An object as it is found in `parent`; without one, the root or something that only its ID leads to."""
         own, is_container = stored.metadata.get("cdmi_acl"), stored.kind is ObjectKind.CONTAINER
         if parent is not None:
@@ -83,15 +84,16 @@ class WayDoor(Door):
                 rights=self._rights(acl, stored),
                 parent_rights=parent.rights,
                 ancestors=(*parent.ancestors, parent.object),
+                is_watched=parent.is_watched,
             )
         is_root = stored.id == self._caller.project_id
         acl = acls.DEFAULT_ACL if own is None and is_root else acls.below(acls.DEFAULT_ACL, own, container=False)
-        return Found(stored, () if is_root else None, stored.parent_id, acl, self._rights(acl, stored), AceMask(0))
+        rights = self._rights(acl, stored)
+        names = () if is_root else None
+        return Found(stored, names, stored.parent_id, acl, rights, AceMask(0), is_watched=stored.is_watched)
 
     def _rights(self, acl: acls.Acl, stored: StoredObject) -> AceMask:
-        if stored.id == self._caller.project_id and acls.is_administrator(self._caller):
-            return acls.ALL_PERMS  # so that nobody can lock everybody out
-        return acls.allowed(acl, self._caller, stored.owner)
+        return rights_of(self._caller, acl, stored)
 
     def _ensure_root(self, connection: Connection) -> None:
         connection.execute(query("objects.ensure_root"), {"project": self._caller.project_id})

@@ -5,27 +5,35 @@ No recursion downwards: PostgreSQL would plan it anew as a scan of everything wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg.types.multirange import Multirange
 
 from backends.objects import Encoding, ObjectKind, StoredObject
 from backends.store.database import Connection, query
 
+ROWS_AT_ONCE: Final = 1000
 STEPS_MAX: Final = 8
 """Of one statement; a longer path takes more."""
 COLUMNS: Final = (
     "id", "parent_id", "name", "kind", "owner", "metadata", "mimetype", "encoding", "completion", "target",
     "size_bytes", "created_at", "modified_at", "modifications", "value_file", "next_position", "fields", "sha256",
-    "written",
+    "written", "is_new",
 )  # fmt: skip
-WIDTH: Final = len(COLUMNS) + 2
+WIDTH: Final = len(COLUMNS) + 4
 FIRST_POSITION: Final = (
     "CASE WHEN {0}.kind = 'queue' THEN coalesce("
     "(SELECT min(q.position) FROM queue_value q WHERE q.queue_id = {0}.id), {0}.next_position) END"
+)
+FEED_STATUS: Final = (
+    "CASE WHEN {0}.kind = 'queue' THEN (SELECT f.status FROM queue_feed f WHERE f.queue_id = {0}.id) END"
+)
+IS_WATCHED: Final = (
+    "EXISTS (SELECT FROM queue_feed f WHERE f.project_id = %(project)s AND f.kind = 'notification'"
+    " AND f.status = 'Current')"
 )
 
 
@@ -56,6 +64,36 @@ def ascend(connection: Connection, project_id: UUID, start: UUID, *, valued: boo
     return [_object(row) for row in rows]
 
 
+def page(
+    connection: Connection, project_id: UUID, after: UUID | None, limit: int, *, valued: bool
+) -> tuple[list[StoredObject], dict[UUID, StoredObject]]:
+    """The next objects of a project by their IDs, and these with all that is above them."""
+    parameters = {"project": project_id, "after": after, "limit": limit}
+    rows = connection.execute(_page(valued), parameters, binary=True).fetchall()
+    objects = [_object(row) for row in rows]
+    return [one for one, row in zip(objects, rows, strict=True) if row[-1] == 0], {one.id: one for one in objects}
+
+
+def tree(connection: Connection, project_id: UUID, top: UUID) -> Iterator[StoredObject]:
+    """What `top` is and all that is below it, containers before what is in them; read in pieces."""
+    with connection.cursor(name=f"tree_{uuid4().hex}", binary=True) as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        cursor.execute(_tree(), {"id": top, "project": project_id})
+        for row in cursor:
+            yield _object(row)
+
+
+@cache
+def _page(valued: bool) -> str:
+    value = "CASE WHEN way.depth = 0 THEN o.value END" if valued else "NULL"
+    return query("objects.page").format(columns=f"{_row('o', value)}, way.depth")
+
+
+@cache
+def _tree() -> str:
+    return query("objects.tree").format(columns=_row("o", "NULL"))
+
+
 @cache
 def _descent(steps: int, valued: bool) -> str:
     columns = ", ".join(_columns(f"o{step}", step == steps, valued) for step in range(steps + 1))
@@ -71,12 +109,18 @@ def _descent(steps: int, valued: bool) -> str:
 @cache
 def _ascent(valued: bool) -> str:
     value = "CASE WHEN way.depth = 0 THEN o.value END" if valued else "NULL"
-    return query("objects.ascent").format(columns=f"{_plain('o')}, {value}, {FIRST_POSITION.format('o')}")
+    return query("objects.ascent").format(columns=_row("o", value))
 
 
 def _columns(table: str, is_last: bool, valued: bool) -> str:
     value = f"{table}.value" if valued and is_last else "NULL"
-    return f"{_plain(table)}, {value}, {FIRST_POSITION.format(table) if is_last else 'NULL'}"
+    if is_last:
+        return _row(table, value)
+    return f"{_plain(table)}, NULL, NULL, NULL, {IS_WATCHED if table == 'o0' else 'NULL'}"
+
+
+def _row(table: str, value: str) -> str:
+    return f"{_plain(table)}, {value}, {FIRST_POSITION.format(table)}, {FEED_STATUS.format(table)}, {IS_WATCHED}"
 
 
 def _plain(table: str) -> str:
@@ -89,8 +133,8 @@ def _object(row: Sequence[Any]) -> StoredObject:
         mimetype=row[6] or "", encoding=Encoding(row[7] or "utf-8"), completion=row[8], target=row[9],
         size_bytes=row[10], contiguous_bytes=contiguous_bytes(row[18], row[10]),
         created_at=row[11], modified_at=row[12], modifications=row[13],
-        value=row[19], value_file=row[14], first_position=row[20] or 0, next_position=row[15],
-        fields=row[16], sha256=row[17],
+        value=row[20], value_file=row[14], first_position=row[21] or 0, next_position=row[15],
+        fields=row[16], sha256=row[17], is_new=row[19], feed_status=row[22], is_watched=bool(row[23]),
     )  # fmt: skip
 
 

@@ -10,11 +10,14 @@ import falcon
 import falcon.testing
 
 from backends.cloud import Cloud
+from backends.cloud.queries import run_page
 from backends.model import Caller
 from backends.store.database import Database
 from backends.values import Values
 from cdmi_server.application import add_cdmi
+from cdmi_server.presentation import Presentation
 from cdmi_server.site import Site
+from renderers.cdmi.representation import Version
 
 CONTAINER = "application/cdmi-container"
 DATAOBJECT = "application/cdmi-object"
@@ -40,6 +43,8 @@ class Client:
         app = falcon.App(middleware=[Authenticated(database, caller, folder)])
         add_cdmi(app, site or Site())
         self.http = falcon.testing.TestClient(app)
+        self.caller = caller
+        self.database = database
         self.folder = folder
 
     def send(self, method: str, path: str, media_type: str, body: Any = None, **headers: str) -> falcon.testing.Result:
@@ -58,6 +63,11 @@ class Client:
         path, _, query = path.removeprefix("http://falconframework.org").partition("?")
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.http.simulate_request(method, path, query_string=query, headers=fields, body=body)
+
+    def run_queries(self) -> None:
+        """As a gateway's worker does beside its requests, until there is nothing left to do."""
+        while run_page(self.database, Presentation(Site(), Version.V2)):
+            pass
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())

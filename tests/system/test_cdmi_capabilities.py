@@ -14,11 +14,13 @@ from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, DOMAIN, QUEUE, Client
 
 from backends.store.database import Connection, Database
 from cdmi_server.site import Site
-from tests.conftest import caller, project
+from tests.conftest import member, project
 
 ROOT = "/cdmi/2.0.0/"
 POOL = f"{ROOT}cdmi_objectid/"
 SMALL = Site(metadata_maxitems=3, metadata_maxsize_bytes=50, metadata_maxtotalsize_bytes=80)
+OWNER = object()
+"""Stands for the metadata that names the caller."""
 Done = Callable[[Client], bool]
 
 
@@ -31,7 +33,7 @@ def database(shared_database: Database) -> Database:
 @pytest.fixture
 def client(database: Database, sql: Connection, tmp_path: Path) -> Client:
     """A container with one of each kind in it."""
-    client = Client(database, caller(project(sql, f"mine {uuid4()}")), tmp_path, SMALL)
+    client = Client(database, member(sql, project(sql, f"mine {uuid4()}")), tmp_path, SMALL)
     client.send("PUT", f"{ROOT}box/", CONTAINER, {})
     client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "abc", "metadata": {"a": "1"}})
     client.send("PUT", f"{ROOT}box/q", QUEUE, {})
@@ -59,7 +61,8 @@ def shows(path: str, kind: str, query: str, expected: object) -> Done:
     def done(client: Client) -> bool:
         place = path.removeprefix("../") if path.startswith("../") else f"box/{path}"
         found = client.send("GET", f"{ROOT}{place}?{query}", kind).json
-        return bool(list(found.values()) == [expected])
+        wanted = {"cdmi_owner": client.caller.user_name} if expected is OWNER else expected
+        return bool(list(found.values()) == [wanted])
 
     return done
 
@@ -138,6 +141,38 @@ def exported(client: Client) -> bool:
     return made.status_code == 202 and made.json["exports"]["OCCI/iSCSI"]["permissions"] == []
 
 
+def notified(client: Client) -> bool:
+    """A queue that is made to be is told of what happens."""
+    metadata = {
+        "cdmi_queue_type": "cdmi_notification_queue", "cdmi_notification_events": [], "cdmi_scope_specification": [],
+        "cdmi_results_specification": {"objectName": ""},
+    }  # fmt: skip
+    client.send("PUT", f"{ROOT}n", QUEUE, {"metadata": metadata})
+    client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "x"})
+    return bool(client.send("GET", f"{ROOT}n?value", QUEUE).json == {"value": [{"objectName": "o"}]})
+
+
+def searched(condition: dict[str, Any]) -> dict[str, Any]:
+    """A queue for what a query finds."""
+    metadata = {
+        "cdmi_queue_type": "cdmi_query_queue", "cdmi_scope_specification": [condition],
+        "cdmi_results_specification": {"objectName": ""},
+    }  # fmt: skip
+    return {"metadata": metadata}
+
+
+def finds(condition: str) -> Done:
+    """A query by the condition on an item that is "one, Two" finds the one object that has it."""
+
+    def done(client: Client) -> bool:
+        client.send("PUT", f"{ROOT}n", DATAOBJECT, {"metadata": {"b": "one, Two"}})
+        client.send("PUT", f"{ROOT}m", QUEUE, searched({"metadata": {"b": condition}}))
+        client.run_queries()
+        return bool(client.send("GET", f"{ROOT}m?value&values=9", QUEUE).json == {"value": [{"objectName": "n"}]})
+
+    return done
+
+
 PERIOD = {"cdmi_retention_period": "2020-01-01T00:00:00.000000Z/2999-01-01T00:00:00.000000Z"}
 HOLD = {"cdmi_hold_id": ["case"]}
 REFERENCE = {"reference": "/box/o"}
@@ -147,6 +182,10 @@ CLAIMS: dict[str, dict[str, Done]] = {
         "cdmi_dataobjects": put("n", DATAOBJECT, {"value": "x"}),
         "cdmi_domains": domain_shows("", DOMAIN, "objectName", "project/"),
         "cdmi_export_occi_iscsi": exported,
+        "cdmi_notification": notified,
+        "cdmi_query": finds("*"),
+        "cdmi_query_contains": finds("contains e, T"),
+        "cdmi_query_tags": finds("tag two"),
         "cdmi_queues": put("n", QUEUE, {}),
         "cdmi_references": put("n", DATAOBJECT, REFERENCE),
         "cdmi_snapshots": patch("", CONTAINER, {"snapshot": "s"}),
@@ -179,7 +218,7 @@ CLAIMS: dict[str, dict[str, Done]] = {
     "container": {
         "cdmi_list_children": shows("", CONTAINER, "children", ["o", "q"]),
         "cdmi_list_children_range": shows("", CONTAINER, "children=1-1", ["q"]),
-        "cdmi_read_metadata": shows("", CONTAINER, "metadata=cdmi_owner", {"cdmi_owner": "tester"}),
+        "cdmi_read_metadata": shows("", CONTAINER, "metadata=cdmi_owner", OWNER),
         "cdmi_modify_metadata": patch("", CONTAINER, {"metadata": {"b": "2"}}),
         "cdmi_snapshot": patch("", CONTAINER, {"snapshot": "s"}),
         "cdmi_create_container": put("box/n/", CONTAINER, {}),
@@ -220,7 +259,7 @@ CLAIMS: dict[str, dict[str, Done]] = {
     },
     "queue": {
         "cdmi_read_value": shows("q", QUEUE, "value", ["first"]),
-        "cdmi_read_metadata": shows("q", QUEUE, "metadata=cdmi_owner", {"cdmi_owner": "tester"}),
+        "cdmi_read_metadata": shows("q", QUEUE, "metadata=cdmi_owner", OWNER),
         "cdmi_modify_value": lambda c: c.send("POST", f"{ROOT}box/q", QUEUE, {"value": ["x"]}).status_code == 204,
         "cdmi_modify_metadata": patch("q", QUEUE, {"metadata": {}}),
         "cdmi_delete_queue": delete("q", QUEUE),
@@ -248,6 +287,8 @@ ABSENT: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "cdmi_object_copy_from_remote": ("PUT", "n", DATAOBJECT, {"copy": REMOTE}),
     "cdmi_object_move_from_remote": ("PUT", "n", DATAOBJECT, {"move": REMOTE}),
     "cdmi_copy_dataobject_from_queue": ("PUT", "n", DATAOBJECT, {"copy": "/box/q"}),
+    "cdmi_query_regex": ("PUT", "n", QUEUE, searched({"objectName": "=~ o.*"})),
+    "cdmi_query_value": ("PUT", "n", QUEUE, searched({"value": "== YWJj"})),
     "cdmi_modify_deserialize_dataobject": ("PATCH", "box/o", DATAOBJECT, {"deserialize": "/box/o"}),
     "cdmi_modify_deserialize_container": ("PATCH", "box/", CONTAINER, {"deserialize": "/box/o"}),
     "cdmi_modify_deserialize_queue": ("PATCH", "box/q", QUEUE, {"deserialize": "/box/o"}),

@@ -154,5 +154,40 @@ def test_a_value_that_no_row_points_to_is_swept_when_a_worker_starts(gateway: Ga
     wait_until(lambda: client.get("/healthz").status_code == 200)
 
 
+def test_a_query_goes_on_when_the_workers_are_killed(gateway: Gateway, client: httpx.Client, box: str) -> None:
+    copies, each = 60, 50
+    new = f"/cdmi/2.0.0/{box.removeprefix('/cdmi/')}"
+    client.put(f"{box}tree0/").raise_for_status()
+    for number in range(each):
+        client.put(f"{box}tree0/o{number}", content=b"x").raise_for_status()
+    container = {"Content-Type": "application/cdmi-container"}
+    for number in range(1, copies):
+        copy = {"copy": f"{box}tree0/"}
+        client.put(f"{new}tree{number}/", json=copy, headers=container).raise_for_status()
+    metadata = {
+        "cdmi_queue_type": "cdmi_query_queue",
+        "cdmi_scope_specification": [{"parentURI": f"starts {box}tree", "objectName": "starts o"}],
+        "cdmi_results_specification": {"objectID": ""},
+    }
+    queue = {"Content-Type": "application/cdmi-queue", "Accept": "application/cdmi-queue"}
+    client.put(f"{new}q", json={"metadata": metadata}, headers=queue).raise_for_status()
+    for worker in workers(gateway):
+        os.kill(worker, signal.SIGKILL)
+
+    def is_done() -> bool:
+        try:
+            answer = client.get(f"{new}q?metadata=cdmi_query_status", headers=queue)
+        except httpx.TransportError:
+            return False
+        return answer.is_success and answer.json()["metadata"] == {"cdmi_query_status": "Current"}
+
+    wait_until(is_done)
+    identities: list[str] = []
+    while values := client.get(f"{new}q?value&values=1000", headers=queue).json()["value"]:
+        identities += [value["objectID"] for value in values]
+        client.delete(f"{new}q?values={len(values)}", headers=queue).raise_for_status()
+    assert len(identities) == len(set(identities)) == copies * each
+
+
 def test_a_path_that_is_no_utf8_is_refused(client: httpx.Client) -> None:
     assert client.get("/cdmi/%FF").status_code == 400

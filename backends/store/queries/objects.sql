@@ -20,6 +20,27 @@ WITH RECURSIVE way (id, parent_id, depth) AS (
 SELECT {columns} FROM way CROSS JOIN LATERAL (SELECT * FROM stored_object o WHERE o.id = way.id OFFSET 0) o
 ORDER BY way.depth
 
+-- name: page
+WITH RECURSIVE page (id, parent_id) AS (
+    SELECT o.id, o.parent_id FROM stored_object o
+    WHERE o.project_id = %(project)s AND (%(after)s::uuid IS NULL OR o.id > %(after)s) ORDER BY o.id LIMIT %(limit)s
+), up (id, parent_id) AS (
+    SELECT page.id, page.parent_id FROM page
+    UNION
+    SELECT o.id, o.parent_id FROM up JOIN stored_object o ON o.id = up.parent_id
+), way (id, depth) AS (
+    SELECT up.id, CASE WHEN up.id IN (SELECT page.id FROM page) THEN 0 ELSE -1 END FROM up
+)
+SELECT {columns} FROM way JOIN stored_object o ON o.id = way.id ORDER BY way.depth DESC, o.id
+
+-- name: tree
+WITH RECURSIVE way (id, depth) AS (
+    SELECT %(id)s::uuid, 0
+    UNION ALL
+    SELECT o.id, way.depth + 1 FROM way JOIN stored_object o ON o.parent_id = way.id
+)
+SELECT {columns} FROM way JOIN stored_object o ON o.id = way.id ORDER BY way.depth, o.name
+
 -- name: lock
 -- Whoever writes a child needs its parent's key, which stays free: else it and a snapshot would wait for each other.
 SELECT o.id FROM stored_object o WHERE o.id = %(id)s FOR NO KEY UPDATE
@@ -34,17 +55,17 @@ SELECT count(*) FROM stored_object o WHERE o.parent_id = %(parent)s AND o.name <
 
 -- name: insert
 INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner, metadata, mimetype, encoding, completion,
-    target, value, value_file, size_bytes, written, sha256, fields)
+    target, value, value_file, size_bytes, written, sha256, fields, is_new)
 VALUES (%(id)s, %(project)s, %(parent)s, %(name)s, %(kind)s, %(owner)s, %(metadata)s, %(mimetype)s, %(encoding)s,
     %(completion)s, %(target)s, %(value)s, %(value_file)s, %(size_bytes)s, %(written)s,
-    %(sha256)s, %(fields)s)
+    %(sha256)s, %(fields)s, %(completion)s = 'Processing')
 ON CONFLICT DO NOTHING
 RETURNING created_at, modified_at
 
 -- name: change
 UPDATE stored_object SET metadata = coalesce(%(metadata)s, metadata), mimetype = coalesce(%(mimetype)s, mimetype),
     encoding = coalesce(%(encoding)s, encoding), fields = coalesce(%(fields)s, fields), completion = %(completion)s,
-    modified_at = clock_timestamp(), modifications = modifications + 1
+    is_new = is_new AND %(completion)s = 'Processing', modified_at = clock_timestamp(), modifications = modifications + 1
 WHERE id = %(id)s
 
 -- name: set_value
@@ -98,7 +119,8 @@ WITH RECURSIVE tree (id) AS (
     UNION ALL
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
 )
-SELECT o.completion FROM stored_object o WHERE o.id IN (SELECT tree.id FROM tree) FOR SHARE
+SELECT o.completion FROM stored_object o
+WHERE o.id IN (SELECT tree.id FROM tree) AND o.kind <> 'queue' FOR SHARE
 
 -- name: copy_tree
 WITH RECURSIVE tree (id) AS (
@@ -115,7 +137,7 @@ WITH RECURSIVE tree (id) AS (
         CASE WHEN o.id = %(source)s THEN %(name)s::text ELSE o.name END,
         o.kind, %(owner)s,
         CASE WHEN o.id = %(source)s THEN coalesce(%(metadata)s::jsonb, o.metadata) ELSE o.metadata END
-            - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period'],
+            - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period', 'cdmi_queue_type'],
         CASE WHEN o.id = %(source)s THEN coalesce(%(mimetype)s::text, o.mimetype) ELSE o.mimetype END,
         o.encoding, o.completion, o.target, o.value, o.value_file,
         CASE WHEN o.kind = 'queue' THEN 0 ELSE o.size_bytes END, o.written, o.sha256, o.next_position,
