@@ -72,7 +72,7 @@ class Networks:
             if not trunk.can_filter_vlans(f"{self._tag}probe"):
                 lacking.append("The kernel has no VLAN filtering in bridges: networks with a VLAN are refused.")
             if (refusal := firewall.refusal()) is not None:
-                lacking.append(f"nftables can't be used: no network can be made. nft says: {refusal}")
+                lacking.append(f"nftables can't be used: no network can be made, and iptables is no way out. {refusal}")
             return lacking
 
     @property

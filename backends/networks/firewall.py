@@ -122,7 +122,10 @@ def addresses6(port: Port) -> tuple[str, ...]:
 
 def refusal() -> str | None:
     """What nft says when it can't work here at all."""
-    answer = _nft(["list", "tables"], None)
+    try:
+        answer = _nft(["list", "tables"], None)
+    except NetworkDriverError as failure:
+        return failure.message
     return None if answer.returncode == 0 else answer.stderr.strip()
 
 

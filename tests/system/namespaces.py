@@ -81,6 +81,7 @@ def assert_nothing_left(folder: Path) -> None:
     assert TAG not in run("nft", "list", "tables")
     assert f"{TAG}b" not in run("ip", "-o", "link")
     assert f"{TAG}d" not in run("ip", "-o", "link")
+    assert f"{TAG}x" not in run("ip", "-o", "link")
     assert f"{TAG}-" not in run("ip", "netns")
     assert not list(dhcp.all_running(folder / "networks"))
     assert not list(records.network_ids(folder))

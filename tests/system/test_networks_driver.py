@@ -17,7 +17,7 @@ import pytest
 from backends.networks import dhcp, records
 from backends.networks.driver import Networks
 from backends.networks.errors import NameClashError, NetworkDriverError
-from backends.networks.spec import NetworkSpec, Port, dhcp_link_name
+from backends.networks.spec import NetworkSpec, Port, Tunnel, Wiring, dhcp_link_name
 from tests.system.namespaces import (
     OUTSIDE_ADDRESS,
     TAG,
@@ -428,6 +428,27 @@ def test_folder_that_the_dhcp_server_can_not_enter_is_refused(networks: Networks
     networks_folder.chmod(0o755)
 
 
+# What a host can't do
+
+
+def test_a_host_without_nftables_says_so(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "nftables" not in " ".join(networks.lacks())
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "nftables can't be used" in " ".join(networks.lacks())
+
+
+def test_a_host_whose_kernel_filters_no_vlans_says_so_and_refuses_them(outside: str, networks_folder: Path) -> None:
+    driver = Networks(TAG, networks_folder, Wiring(vlan_uplink="uplink", vlans=((1, 9),)))
+    if not any("VLAN" in what for what in driver.lacks()):
+        pytest.skip("this kernel filters VLANs in bridges: tests/lab has the rest")
+    run("ip", "address", "flush", "dev", "uplink")
+    try:
+        with pytest.raises(NetworkDriverError, match="no VLAN filtering"):
+            driver.ensure_network(NetworkSpec(uuid4(), vlan=5))
+    finally:
+        driver.restore([], [])
+
+
 # Crashes
 
 
@@ -450,10 +471,19 @@ def dies_at_call(number: int, step: Callable[[], None]) -> bool:
     os._exit(0)
 
 
-@pytest.mark.parametrize("make_spec", [isolated_network, shared_network])
+def public_network() -> NetworkSpec:
+    return NetworkSpec(uuid4(), "10.9.0.0/24", "10.9.0.1", public=True)
+
+
+def tunnelled_network() -> NetworkSpec:
+    return replace(isolated_network(), tunnel=Tunnel(4242, (("52:54:00:00:00:77", "192.0.2.7"),)))
+
+
+@pytest.mark.parametrize("make_spec", [isolated_network, shared_network, public_network, tunnelled_network])
 def test_whatever_a_crash_leaves_is_finished_and_undone(
-    networks: Networks, networks_folder: Path, make_spec: Callable[[], NetworkSpec]
+    outside: str, networks_folder: Path, make_spec: Callable[[], NetworkSpec]
 ) -> None:
+    networks = Networks(TAG, networks_folder, Wiring(public_uplink="uplink", tunnel_network="192.0.2.0/24"))
     number, died = 1, True
     while died:
         spec = replace(make_spec(), cidr6="fd00:9::/64")
@@ -473,7 +503,8 @@ def test_whatever_a_crash_leaves_is_finished_and_undone(
         died = dies_at_call(number, remove) or died
         remove()
         assert_nothing_left(networks_folder)
-        number += 23
+        assert run("ip", "neigh", "show", "proxy") == ""
+        number += 29
 
 
 def test_interface_ids_with_the_same_tap_are_refused(networks: Networks, networks_folder: Path) -> None:

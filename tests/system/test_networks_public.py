@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -19,10 +20,13 @@ from tests.system.namespaces import (
     TAG,
     Guest,
     MakeGuest,
+    inside,
     isolated_network,
+    plug,
     port_on,
     run,
     shared_network,
+    unplug,
 )
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
@@ -141,3 +145,53 @@ def test_a_host_without_an_uplink_refuses_public_addresses(networks_folder: Path
             driver.ensure_port(spec, public_port(spec, 5))
     finally:
         driver.restore([], [])
+
+
+def test_guests_on_two_hosts_reach_each_other_and_the_street_under_their_own_addresses(networks_folder: Path) -> None:
+    street = f"{TAG}street"
+    with ExitStack() as stack:
+        run("ip", "netns", "add", street)
+        stack.callback(run, "ip", "netns", "delete", street)
+        with inside(street):
+            run("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+            run("sysctl", "-qw", "net.ipv6.conf.br0.accept_dad=0", "net.ipv6.conf.all.forwarding=1")
+            run("ip", "address", "add", "192.0.2.2/24", "dev", "br0")
+            run("ip", "address", "add", f"{OUTSIDE6}/64", "dev", "br0", "nodad")
+            run("ip", "link", "set", "br0", "up")
+            run("ip", "route", "add", POOL6, "dev", "br0")
+        spec = public_network()
+        one, two = guests = [
+            stack.enter_context(guest_of_a_host_on(street, spec, number, networks_folder)) for number in (1, 2)
+        ]
+        outsider = Guest(street, one.port)
+        for guest in guests:
+            assert outsider.pings(guest.port.address or "")
+            assert outsider.pings(guest.port.address6 or "")
+        assert one.pings(two.port.address or "")
+        assert two.pings(one.port.address6 or "")
+
+
+@contextmanager
+def guest_of_a_host_on(street: str, spec: NetworkSpec, number: int, networks_folder: Path) -> Iterator[Guest]:
+    """A host whose uplink is on the street, and a guest on it that takes the others for behind its router."""
+    host = f"{TAG}rack{number}"
+    run("ip", "netns", "add", host)
+    try:
+        run("ip", "-n", street, "link", "add", host, "type", "veth", "peer", "name", "uplink", "netns", host)
+        run("ip", "-n", street, "link", "set", host, "master", "br0", "up")
+        with inside(host):
+            run("sysctl", "-qw", "net.ipv6.conf.uplink.accept_dad=0")
+            run("ip", "address", "add", f"192.0.2.{10 + number}/24", "dev", "uplink")
+            run("ip", "address", "add", f"2001:db8:2::1{number}/64", "dev", "uplink", "nodad")
+            run("ip", "link", "set", "uplink", "up")
+            run("ip", "route", "add", "default", "via", OUTSIDE6)
+            driver = Networks(f"zt12a{number}", networks_folder / host, Wiring(public_uplink="uplink"))
+            driver.ensure_network(spec)
+            guest = Guest(f"{host}g", public_port(spec, 4 + number))
+            plug(driver, spec, guest)
+            routed(guest).command("ip", "-6", "route", "delete", POOL6, "dev", "eth0")
+            yield guest
+            unplug(driver, guest)
+            driver.restore([], [])
+    finally:
+        run("ip", "netns", "delete", host)
