@@ -203,6 +203,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     gateway = make_gateway(
         tmp_path_factory.mktemp("gateway"),
         ALTOSTRATUS_SHARED_NETWORK="10.130.0.0/16",
+        ALTOSTRATUS_SHARED_NETWORK6="fd00:130::/64",
         ALTOSTRATUS_CORES_OVERCOMMIT="16",
         ALTOSTRATUS_SIZES='{"growing": {"cores": 1, "memory_gib": 0.125, "disk_gib": 1, "max_cores": 2}}',
         ALTOSTRATUS_GRACEFUL_STOP_S="30",

@@ -21,6 +21,7 @@ from live import (
 
 from tests.system.conftest import Gateway
 
+IPV6_NETWORK = "http://altostratus.local/occi/infrastructure/network#ipv6network"
 FIRST, SECOND = "10.99.0.11", "10.99.0.12"
 
 
@@ -43,7 +44,8 @@ def user(gateway: Gateway) -> Iterator[User]:
 @pytest.fixture(scope="module")
 def site(user: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     key = make_key(tmp_path_factory.mktemp("key"))
-    network = user.make("network", {"occi.network.address": "10.99.0.0/24"}, [IP_NETWORK])
+    ranges = {"occi.network.address": "10.99.0.0/24", "local.altostratus.network.address6": "fd00:99::/64"}
+    network = user.make("network", ranges, [IP_NETWORK, IPV6_NETWORK])
     user.wait_for(network, "active")
     shared = shared_network(user)
 
@@ -73,6 +75,39 @@ def test_a_guest_of_another_network_reaches_nobody_in_it(site: Site) -> None:
     finally:
         site.outsider.output("ip address delete 10.99.0.13/24 dev eth0")
     assert site.outsider.pings(site.second.address)
+
+
+def test_guests_reach_each_other_and_the_host_over_ipv6_but_no_neighbour(user: User, site: Site) -> None:
+    def address6(guest: Guest, interface: str) -> str:
+        (link,) = (
+            link
+            for link in user.get(guest.path)["links"]
+            if link["attributes"].get("occi.networkinterface.interface") == interface
+        )
+        address = str(link["attributes"]["local.altostratus.networkinterface.address6"])
+        guest.wait_for(f"ip -6 -o address show dev {interface} | grep -q {address}/64")
+        return address
+
+    own, theirs = address6(site.first, "eth1"), address6(site.second, "eth1")
+    shared = address6(site.second, "eth0")
+    assert own.startswith("fd00:99::")
+    eventually(lambda: site.first.pings(theirs), "an answer from the second guest")
+    assert site.second.pings(own)
+    eventually(lambda: site.outsider.pings(shared), "an answer on the shared network")
+    assert site.outsider.pings("fd00:130::1")
+    assert not site.outsider.pings(own)
+    site.outsider.output("ip -6 address add fd00:99::13/64 dev eth0")
+    try:
+        assert not site.outsider.pings(own)
+    finally:
+        site.outsider.output("ip -6 address delete fd00:99::13/64 dev eth0")
+
+
+def test_a_vlan_that_the_site_does_not_offer_is_refused_with_the_reason(user: User) -> None:
+    network = user.make("network", {"occi.network.vlan": 100})
+    with removed_at_the_end(user, network):
+        user.wait_for(network, "error")
+        assert "VLAN 100" in user.message(network)
 
 
 def test_a_network_that_is_down_carries_nothing(user: User, site: Site) -> None:
