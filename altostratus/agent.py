@@ -13,6 +13,7 @@ from altostratus.cloud_tag import cloud_tag
 from altostratus.settings import Settings
 from backends.agent.host import Host
 from backends.agent.loop import Capacity, run
+from backends.disks.files import DiskFiles
 from backends.disks.pool import DiskPool
 from backends.machines.hypervisor import Hypervisor
 from backends.machines.probe import probe
@@ -57,13 +58,17 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             domain_type=_domain_type(settings, database, pool),
             console_directory=settings.state / "consoles",
         )
+        files = DiskFiles(settings.opened_folder, settings.user)
+        files.prepare()
         host = Host(
             name=settings.host_name,
             database=database,
             hypervisor=hypervisor,
             pool=pool,
             networks=Networks(tag, settings.state / "networks", settings.wiring),
+            files=files,
             seeds=settings.state / "seeds",
+            values=settings.values_folder,
             graceful_stop_s=settings.graceful_stop_s,
         )
         for network in settings.site_networks:
@@ -80,6 +85,7 @@ def opened_host(settings: Settings) -> Iterator[Host]:
         try:
             yield host
         finally:
+            files.end()
             hypervisor.close()
     finally:
         database.close()

@@ -9,6 +9,7 @@ import falcon
 from altostratus.authentication import Authentication
 from altostratus.observability import Health, Metrics, Observability
 from altostratus.settings import Settings
+from backends.opened import OpenedDisks
 from backends.store.database import Database
 from backends.values import Values
 from cdmi_server.application import add_cdmi
@@ -23,10 +24,11 @@ def create_application(settings: Settings, database: Database) -> Application:
     """`database` is opened by whoever runs the application, in each process after its fork."""
     sizes = settings.all_sizes
     values = Values(settings.values_folder)
+    opened = OpenedDisks(settings.host_name, settings.opened_folder)
     application: Application = falcon.App(
         middleware=[
             Observability(),
-            Authentication(database, sizes, settings.default_size, settings.password_cache_s, values),
+            Authentication(database, sizes, settings.default_size, settings.password_cache_s, values, opened),
         ]
     )
     application.add_route("/healthz", Health(database))

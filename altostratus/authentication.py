@@ -15,6 +15,7 @@ from cachetools import TTLCache
 from backends import accounts
 from backends.cloud import Cloud
 from backends.model import Caller, Size
+from backends.opened import OpenedDisks
 from backends.store.database import Database
 from backends.values import Values
 
@@ -28,9 +29,16 @@ class Authentication:
     """Middleware that puts the caller's `Cloud` into the request, or answers 401."""
 
     def __init__(
-        self, database: Database, sizes: Mapping[str, Size], default_size: str, remember_s: float, values: Values
+        self,
+        database: Database,
+        sizes: Mapping[str, Size],
+        default_size: str,
+        remember_s: float,
+        values: Values,
+        opened: OpenedDisks,
     ) -> None:
         self._values = values
+        self._opened = opened
         self._database = database
         self._sizes = sizes
         self._default_size = default_size
@@ -45,7 +53,9 @@ class Authentication:
         _refuse_other_sites(request)
         caller = self._caller(request.auth)
         structlog.contextvars.bind_contextvars(user=caller.user_name)
-        request.context.cloud = Cloud(self._database, caller, self._sizes, self._default_size, self._values)
+        request.context.cloud = Cloud(
+            self._database, caller, self._sizes, self._default_size, self._values, self._opened
+        )
 
     def _caller(self, header: str | None) -> Caller:
         if header is None:

@@ -255,6 +255,11 @@ class Settings(BaseSettings):
         return self.state / "values"
 
     @property
+    def opened_folder(self) -> Path:
+        """The bytes of disks that the agent has opened for the workers of this host."""
+        return self.state / "opened"
+
+    @property
     def wiring(self) -> Wiring:
         return Wiring(self.public_uplink, self.vlan_uplink, vlan_ranges(self.vlans), self.tunnel_network)
 

@@ -41,5 +41,9 @@ class OutOfRoom(CloudError):
     """No room for it now; it may come."""
 
 
+class TryLater(CloudError):
+    """Something that is under way must end first, which it will: the same request may be sent again soon."""
+
+
 class DatabaseUnavailable(Exception):
     """PostgreSQL can't be reached, or went away in the middle: no refusal, the caller may try again."""

@@ -45,8 +45,12 @@ def defer(connection: Connection, host: str, kind: Kind, resource_id: UUID) -> N
         )
 
 
-def defer_later(connection: Connection, host: str, kind: Kind, resource_id: UUID, *, delay_s: float) -> None:
+def defer_later(
+    connection: Connection, host: str, kind: Kind, resource_id: UUID, *, delay_s: float, reason: str = ""
+) -> None:
     """As `defer`, after a while, unless that is due already: each look at a waiting guest asks for the next one.
+
+    One for another `reason` may be due later.
 
     It has no lock, which would hold up the jobs deferred in the meantime.
     """
@@ -54,7 +58,7 @@ def defer_later(connection: Connection, host: str, kind: Kind, resource_id: UUID
         _application.configure_task(
             CONVERGE_LATER,
             queue=host,
-            queueing_lock=f"{kind}:{resource_id}",
+            queueing_lock=f"{kind}:{resource_id}{reason and f':{reason}'}",
             connection=connection,
             schedule_at=datetime.now(UTC) + timedelta(seconds=delay_s),
         ).defer(kind=kind.value, resource_id=str(resource_id), request_id=_request_id())

@@ -56,6 +56,20 @@ class DiskState(StrEnum):
     ERROR = "error"
 
 
+class WriteState(StrEnum):
+    """Of bytes that are to be written into a disk: FULL is refused for want of room."""
+
+    PENDING = "pending"
+    DONE = "done"
+    REFUSED = "refused"
+    FULL = "full"
+
+
+class WriteFormat(StrEnum):
+    RAW = "raw"
+    QCOW2 = "qcow2"
+
+
 class Pool(StrEnum):
     """How a disk is reached: FILE from its own host alone, ISCSI from every host."""
 

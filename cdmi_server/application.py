@@ -13,6 +13,7 @@ from backends.objects import Address, Found, ObjectKind, Referred
 from cdmi_server import (
     container,
     dataobject,
+    disk_value,
     disk_views,
     disks,
     domains,
@@ -42,7 +43,7 @@ from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
 MODULES = (
-    container, dataobject, disk_views, domains, exports, multipart, objectid, presentation, queue, relocation,
+    container, dataobject, disk_value, disk_views, domains, exports, multipart, objectid, presentation, queue, relocation,
     serialization,
 )  # fmt: skip
 """Each claims the capabilities that it has."""

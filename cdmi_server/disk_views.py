@@ -7,9 +7,9 @@ from typing import Any
 
 from backends.cloud.named_disks import NamedDisk, identity_of_snapshots
 from backends.errors import NotFound
-from backends.model import DiskState, Pool
-from backends.objects import COMPLETE, DISKS, PROCESSING, SNAPSHOTS, Address, Found, ObjectKind
-from cdmi_server import exports, policies
+from backends.model import Pool
+from backends.objects import COMPLETE, DISKS, SNAPSHOTS, Address, Found, ObjectKind
+from cdmi_server import disk_value, exports, policies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
 from cdmi_server.negotiation import accepted
@@ -31,8 +31,9 @@ CLAIMS = (
     *(
         Claim(name, (DISK, SERVED_DISK))
         for name in (
-            "cdmi_read_metadata", "cdmi_modify_metadata", "cdmi_delete_container", "cdmi_assignedsize", "cdmi_size",
-            "cdmi_ctime", "cdmi_snapshot", "cdmi_copy_container",
+            "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata",
+            "cdmi_delete_container", "cdmi_assignedsize", "cdmi_size", "cdmi_ctime", "cdmi_snapshot",
+            "cdmi_copy_container",
         )
     ),
 )  # fmt: skip
@@ -84,7 +85,7 @@ def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
 
 
 def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
-    completion = _completion(disk)
+    completion = disk_value.completion_of_disk(disk)
     above = call.cloud.find_object(Address((DISKS,)))
     parent_id = identity_of_snapshots(disk.snapshot_of) if disk.snapshot_of else above.object.id
     fields: dict[str, Any] = {
@@ -97,7 +98,7 @@ def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "domainURI": domain_uri(call.version, call.cloud.caller.project_name),
         "capabilitiesURI": uri_of_capabilities(call.version, _node(disk)),
         "completionStatus": completion,
-        "percentComplete": "100" if completion == COMPLETE else "0",
+        **disk_value.percentage(disk, completion),
         "metadata": _metadata(call, above, disk),
     }
     if "exports" in call.selection:
@@ -105,7 +106,11 @@ def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     if "snapshots" in call.selection and (found := call.cloud.disk_snapshots(disk)):
         fields["snapshots"] = [uri(call, (disk.name, SNAPSHOTS, name)) for name in found]
     if completion == COMPLETE:
-        fields |= {"childrenrange": "", "children": []}
+        children = [disk_value.NAME] if call.cloud.has_bytes(disk) else []
+        asked = call.selection.range_of("children")
+        part = asked.within(len(children)) if asked else None
+        shown = ranges.whole(len(children)) if asked is None else str(part or "")
+        fields |= {"childrenrange": shown, "children": children if asked is None or part else []}
     return fields
 
 
@@ -117,12 +122,6 @@ def _node(disk: NamedDisk) -> str:
     if disk.snapshot_of is not None:
         return SNAPSHOT_NODE
     return SERVED_DISK if disk.pool is Pool.ISCSI else DISK
-
-
-def _completion(disk: NamedDisk) -> str:
-    if disk.state is DiskState.ERROR:
-        return f"Error: {disk.state_message}"
-    return COMPLETE if disk.is_made and disk.state is not DiskState.RESIZE else PROCESSING
 
 
 def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
@@ -141,13 +140,13 @@ def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
     return {name: value for name, value in items.items() if prefixes is None or name.startswith(prefixes)}
 
 
-def page(call: Call, names: tuple[str, ...], children: Sequence[str]) -> None:
-    """What there is, for people and by plain HTTP."""
+def page(call: Call, names: tuple[str, ...], children: Sequence[str], size_bytes: int | None) -> None:
+    """What there is, for people and by plain HTTP. `size_bytes` is of the disk, in whose container its value is."""
     if "text/html" not in accepted(call.request):
         call.response.content_type = "text/plain; charset=utf-8"
         call.response.data = "".join(f"{name}\n" for name in children).encode()
         return
-    rows = [html.Row(name, "./" + escaped(name), "disk", None, "", "") for name in children]
+    rows = [html.Row(name, "./" + escaped(name), "disk", size_bytes, "", "") for name in children]
     root = uri_of(call.version, (), ObjectKind.CONTAINER)
     crumbs = [html.Crumb(root, root), html.Crumb(f"{DISKS}/", escaped(uri(call, ())))]
     crumbs += [html.Crumb(f"{name}/", escaped(uri(call, names[: number + 1]))) for number, name in enumerate(names)]

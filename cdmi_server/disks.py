@@ -13,7 +13,7 @@ from backends.cloud.named_disks import DiskWishes, NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import Pool
 from backends.objects import DISKS, PROCESSING, SNAPSHOTS, Address
-from cdmi_server import bodies, container, disk_views, exports, policies
+from cdmi_server import bodies, container, disk_value, disk_views, exports, policies
 from cdmi_server.call import Call
 from cdmi_server.disk_views import POOL, READ_ONLY, SIZE, shown_boolean
 from cdmi_server.metadata import changed_metadata, new_metadata
@@ -43,6 +43,9 @@ def names_of(call: Call) -> tuple[str, ...] | None:
 
 
 def answer(call: Call, names: tuple[str, ...]) -> None:
+    if names[1:] == (disk_value.NAME,):
+        disk_value.answer(call, call.cloud.named_disk(names[0]))
+        return
     _check_way(call, names)
     by_id = call.place.address.start is not None and not call.place.address.names
     method = call.request.method
@@ -79,6 +82,7 @@ def _check_way(call: Call, names: tuple[str, ...]) -> None:
 
 def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
     fields: dict[str, Any]
+    size_bytes = None
     match names:
         case (name, _):
             fields = disk_views.snapshots_fields(call, call.cloud.named_disk(name))
@@ -87,9 +91,10 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
         case ():
             fields = {"children": [f"{name}/" for name in call.cloud.disk_names()]}
         case _:
-            fields = disk_views.disk_fields(call, call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None))
+            disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
+            fields, size_bytes = disk_views.disk_fields(call, disk), disk.size_bytes
     if not is_cdmi:
-        disk_views.page(call, names, fields.get("children", []))
+        disk_views.page(call, names, fields.get("children", []), size_bytes)
         return
     check_acceptable(call.request, CONTAINER)
     status = falcon.HTTP_202 if fields["completionStatus"] == PROCESSING else falcon.HTTP_200

@@ -15,6 +15,7 @@ from backends.errors import (
     NotApplicable,
     NotFound,
     OutOfRoom,
+    TryLater,
 )
 from backends.quotas import QuotaExceeded
 from backends.values import NoRoom
@@ -31,6 +32,7 @@ STATUSES: dict[type[CloudError], str] = {
     NoCapacity: falcon.HTTP_507,
     QuotaExceeded: falcon.HTTP_507,
     OutOfRoom: falcon.HTTP_507,
+    TryLater: falcon.HTTP_503,
 }
 """507 (RFC 4918 §11.5) also where the administrator's limit is what leaves no room."""
 
@@ -42,7 +44,7 @@ def answer_error(request: falcon.Request, response: falcon.Response, error: Exce
     status, message = refusal(error)
     if isinstance(error, falcon.HTTPError) and error.headers is not None:
         response.set_headers(error.headers)
-    if isinstance(error, DatabaseUnavailable):
+    if isinstance(error, DatabaseUnavailable | TryLater):
         response.set_header("Retry-After", "1")
     response.status = status
     response.stream = None

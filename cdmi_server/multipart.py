@@ -78,7 +78,7 @@ def is_wanted(request: falcon.Request) -> bool:
 def create(call: Call, address: Address | None) -> Found:
     parent = call.cloud.may_create(address, ObjectKind.DATAOBJECT) if address is not None else None
     with ExitStack() as stack:
-        parts = _read(call, stack, parent)
+        parts = read(call, stack, parent)
         _check(call, parts)
         new = NewObject(
             ObjectKind.DATAOBJECT,
@@ -96,7 +96,7 @@ def create(call: Call, address: Address | None) -> Found:
 def update(call: Call, found: Found) -> None:
     """Parts with a Content-Range change that much; else the parts together are the whole value."""
     with ExitStack() as stack:
-        parts = _read(call, stack, found)
+        parts = read(call, stack, found)
         _check(call, parts)
         encoding = bodies.encoding_of(call, parts.fields)
         changes = ObjectChanges(
@@ -118,7 +118,7 @@ def _check(call: Call, parts: Parts) -> None:
     bodies.one_source(parts.fields, ())
 
 
-def _read(call: Call, stack: ExitStack, near: Found | None) -> Parts:
+def read(call: Call, stack: ExitStack, near: Found | None = None) -> Parts:
     """All the parts; the pieces stay open as long as `stack`."""
     pieces: list[Piece] = []
     fields: dict[str, Any] | None = None
@@ -209,21 +209,30 @@ def _reading(chunks: Iterator[bytes]) -> Any:
 
 def answer(call: Call, fields: json.Body, found: Found, value: bytes | BinaryIO, chunks: Iterator[bytes]) -> None:
     """The fields without the value, then the value, or the part of it that was asked for, as it is."""
+    asked = call.selection.range_of("value")
+    part = asked.within(found.object.size_bytes) if asked else None
+    content_range = f"{part}/{found.object.size_bytes}" if part is not None else None
+    body = in_parts(call, fields, found.object.mimetype, content_range, chunks)
+    if isinstance(value, bytes):
+        call.response.data = b"".join(body)
+    else:
+        call.response.stream = body
+
+
+def in_parts(
+    call: Call, fields: json.Body, mimetype: str, content_range: str | None, chunks: Iterator[bytes]
+) -> Iterator[bytes]:
+    """The body of an answer, whose type it sets."""
     boundary = secrets.token_hex(16)
     call.response.content_type = f"{MULTIPART}; boundary={boundary}"
     head = [f"--{boundary}", f"Content-Type: {DATAOBJECT}", "", json.render(fields).decode()]
-    head += [f"--{boundary}", f"Content-Type: {found.object.mimetype}", "Content-Transfer-Encoding: binary"]
-    asked = call.selection.range_of("value")
-    part = asked.within(found.object.size_bytes) if asked else None
-    if part is not None:
-        head.append(f"Content-Range: bytes {part}/{found.object.size_bytes}")
+    head += [f"--{boundary}", f"Content-Type: {mimetype}", "Content-Transfer-Encoding: binary"]
+    if content_range is not None:
+        head.append(f"Content-Range: bytes {content_range}")
 
     def body() -> Iterator[bytes]:
         yield "\r\n".join([*head, "", ""]).encode()
         yield from chunks
         yield f"\r\n--{boundary}--\r\n".encode()
 
-    if isinstance(value, bytes):
-        call.response.data = b"".join(body())
-    else:
-        call.response.stream = body()
+    return body()

@@ -36,11 +36,8 @@ def read_value(call: Call, found: Found) -> None:
         raise NotFound(f"there is no value yet: the object is {stored.completion}")
     response.set_headers(
         {
-            "Accept-Ranges": "bytes",
             "ETag": etag(call, found),
             "Last-Modified": stored.modified_at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
-            "Content-Security-Policy": HARMLESS,
-            "X-Content-Type-Options": "nosniff",
         }
     )
     if call.request.get_header("If-None-Match") in (etag(call, found), "*"):
@@ -49,13 +46,8 @@ def read_value(call: Call, found: Found) -> None:
             value.close()
         return
     response.content_type = _content_type(stored.mimetype, stored.encoding)
-    part = _asked(call, found)
-    if part is None:
-        response.content_length = stored.size_bytes
-    else:
-        response.status = falcon.HTTP_206
-        response.content_length = part.count
-        response.set_header("Content-Range", f"bytes {part}/{stored.size_bytes}")
+    unchanged = call.request.get_header("If-Range") in (None, etag(call, found))
+    part = announce(call, stored.size_bytes, asked_range(call, stored.size_bytes) if unchanged else None)
     if isinstance(value, bytes):
         response.data = value if part is None else value[part.first : part.last + 1]
         return
@@ -63,15 +55,29 @@ def read_value(call: Call, found: Found) -> None:
     response.stream = value
 
 
-def _asked(call: Call, found: Found) -> ByteRange | None:
+def announce(call: Call, size_bytes: int, part: ByteRange | None) -> ByteRange | None:
+    """The header fields of a value, or of the part of it that is answered."""
+    response = call.response
+    response.set_headers(
+        {"Accept-Ranges": "bytes", "Content-Security-Policy": HARMLESS, "X-Content-Type-Options": "nosniff"}
+    )
+    response.content_length = size_bytes
+    if part is not None:
+        response.status = falcon.HTTP_206
+        response.content_length = part.count
+        response.set_header("Content-Range", f"bytes {part}/{size_bytes}")
+    return part
+
+
+def asked_range(call: Call, size_bytes: int) -> ByteRange | None:
+    """By Range; 416 where it lies outside."""
     header = call.request.get_header("Range")
-    unchanged = call.request.get_header("If-Range") in (None, etag(call, found))
-    if header is None or not unchanged:
+    if header is None:
         return None
     try:
-        return parse_http_range(header, found.object.size_bytes)
+        return parse_http_range(header, size_bytes)
     except CdmiError as error:
-        raise falcon.HTTPRangeNotSatisfiable(found.object.size_bytes, description=f"{error}.") from None
+        raise falcon.HTTPRangeNotSatisfiable(size_bytes, description=f"{error}.") from None
 
 
 def _content_type(mimetype: str, encoding: Encoding) -> str:
@@ -89,7 +95,7 @@ def write_value(call: Call, existing: Found | None) -> None:
     request, address = call.request, call.place.address
     completion = call.completion
     mimetype, encoding = _announced(request)
-    part = _announced_range(request)
+    part = announced_range(request)
     if existing is None:
         if request.get_header("If-Match") is not None:
             raise falcon.HTTPPreconditionFailed(description="If-Match is given, but there is no object.")
@@ -203,7 +209,7 @@ def _announced(request: falcon.Request) -> tuple[str | None, Encoding]:
     return bodies.check_mimetype(plain), Encoding.UTF_8 if is_utf8 else Encoding.BASE64
 
 
-def _announced_range(request: falcon.Request) -> ByteRange | None:
+def announced_range(request: falcon.Request) -> ByteRange | None:
     """Content-Range; or Range, which some clients send with PUT."""
     header = request.get_header("Content-Range")
     if header is not None:

@@ -18,6 +18,7 @@ from backends.errors import (
     NotApplicable,
     NotFound,
     OutOfRoom,
+    TryLater,
 )
 from backends.quotas import QuotaExceeded
 from occi_server.answers import answer_error, introduce
@@ -34,6 +35,7 @@ STATUSES: dict[type[CloudError], str] = {
     NoCapacity: falcon.HTTP_400,
     QuotaExceeded: falcon.HTTP_403,
     OutOfRoom: falcon.HTTP_409,
+    TryLater: falcon.HTTP_503,
 }
 """GFD.185 §3.6.8: an action that doesn't apply now is a 400; so is a demand that no host could ever meet. What could be
 met, but not for this project, is forbidden. Room that is lacking now is in conflict with what has it."""
@@ -52,7 +54,7 @@ def error_handler(site: Site) -> Handler:
         status, message = refusal(error)
         if isinstance(error, falcon.HTTPError) and error.headers is not None:
             response.set_headers(error.headers)
-        if isinstance(error, DatabaseUnavailable):
+        if isinstance(error, DatabaseUnavailable | TryLater):
             response.set_header("Retry-After", "1")
         answer_error(response, rendering, status, message)
 

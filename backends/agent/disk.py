@@ -10,6 +10,8 @@ from uuid import UUID
 import structlog
 
 from backends import jobs
+from backends.agent import disk_bytes
+from backends.agent.disk_bytes import Opening
 from backends.agent.filling import fill_disk
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.disks.pool import disk as pool_disk
@@ -19,6 +21,9 @@ from backends.model import DiskState
 from backends.store.database import Connection, query
 
 log = structlog.get_logger()
+
+WRITE_AGAIN_S = 5
+"""What failed in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +48,33 @@ class WantedDisk:
     read_only: bool
     is_snapshot: bool
     """Whether it never changes."""
+    opening: Opening | None
+    is_written: bool
+    """Whether the gateway has left something to be written to it."""
 
 
-def converge_disk(host: Host, disk_id: UUID) -> None:
+def converge_disk(host: Host, disk_id: UUID) -> bool:
+    """False while somebody reads its bytes, and it can't become what it should be: then it is tried again."""
     with _exclusively(host, disk_id), host.exclusively(Kind.DISK, disk_id):
         with host.connection() as connection:
             disk = _read(connection, disk_id)
         if disk is None:
             fill_disk(host, disk_id)
-            return
+            return True
         try:
             if disk.deleting:
                 _remove(host, disk)
-                return
-            _ensure(host, disk)
+                return True
+            if not _ensure(host, disk):
+                return False
         except DRIVER_ERRORS as error:
             log.warning("disk not converged", disk=str(disk_id), reason=str(error))
             _observed(host, disk, DiskState.ERROR, str(error), generation=disk.observed_generation)
-            return
+            return True
         _observed(host, disk, disk.wanted, "", generation=disk.generation)
+        if disk.opening is not None:
+            disk_bytes.open_or_close(host, disk_id, disk.opening, is_attached=disk.machine_id is not None)
+        return True
 
 
 @contextmanager
@@ -80,12 +93,19 @@ def _read(connection: Connection, disk_id: UUID) -> WantedDisk | None:
     row = connection.execute(query("agent.disk"), {"id": disk_id}).fetchone()
     if row is None:
         return None
-    return WantedDisk(row[0], row[1], row[2], row[3], DiskState(row[4]), *row[5:])
+    opening = Opening(row[12]) if row[12] is not None else None
+    return WantedDisk(
+        row[0], row[1], row[2], row[3], DiskState(row[4]), row[5], row[6], row[7], row[8], row[9], row[10], row[11],
+        opening, row[13],
+    )  # fmt: skip
 
 
-def _ensure(host: Host, disk: WantedDisk) -> None:
+def _ensure(host: Host, disk: WantedDisk) -> bool:
+    """False while somebody reads it."""
     volume = pool_disk(disk.id)
     if disk.source_disk_id is not None:
+        if not disk_bytes.is_released(host, disk.id):
+            return False
         try:
             copy_disk(host, disk.source_disk_id, disk.id, replaces=disk.observed_generation > 0)
         except DRIVER_ERRORS:
@@ -104,9 +124,27 @@ def _ensure(host: Host, disk: WantedDisk) -> None:
         host.pool.ensure_blank(volume, disk.size_bytes)
     plugged = _plugged(host, disk)
     if plugged is None:
+        return _ensure_at_rest(host, disk)
+    host.hypervisor.grow_disk(*plugged, disk.size_bytes)
+    return True
+
+
+def _ensure_at_rest(host: Host, disk: WantedDisk) -> bool:
+    """Its size, what is to be written to it, and that nobody reads what a machine is to have."""
+    volume = pool_disk(disk.id)
+    grows = host.pool.facts(volume).size_bytes < disk.size_bytes
+    if (grows or disk.is_written or disk.machine_id is not None) and not disk_bytes.is_released(host, disk.id):
+        return False
+    if grows:
         host.pool.ensure_size(volume, disk.size_bytes)
-    else:
-        host.hypervisor.grow_disk(*plugged, disk.size_bytes)
+    if disk.is_written:
+        try:
+            disk_bytes.write_what_waits(host, disk.id, disk.size_bytes)
+        except DRIVER_ERRORS as error:
+            log.warning("disk not written", disk=str(disk.id), reason=str(error))
+            disk_bytes.ask_again(host, disk.id, WRITE_AGAIN_S, "not written")
+            return False
+    return True
 
 
 def copy_disk(host: Host, source_id: UUID, target_id: UUID, *, replaces: bool) -> None:
@@ -144,6 +182,7 @@ def _plugged(host: Host, disk: WantedDisk) -> tuple[UUID, str] | None:
 def _remove(host: Host, disk: WantedDisk) -> None:
     if disk.machine_id is not None or disk.is_copied:
         return  # the machine being deleted with it, or who is copying it, defers this again
+    disk_bytes.forget(host, disk.id)
     host.pool.absent(pool_disk(disk.id))
     with host.connection() as connection, connection.transaction():
         connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk.id])

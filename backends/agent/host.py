@@ -12,6 +12,7 @@ from uuid import UUID
 
 from backends import jobs
 from backends.disks.errors import DiskError
+from backends.disks.files import DiskFiles
 from backends.disks.pool import DiskPool
 from backends.errors import CloudError
 from backends.jobs import Kind
@@ -28,14 +29,19 @@ DRIVER_ERRORS = (MachineError, DiskError, CloudError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`graceful_stop_s` is how long a guest has to obey the power button before it is cut off."""
+    """`graceful_stop_s` is how long a guest has to obey the power button before it is cut off.
+
+    `values` is where a gateway on this host leaves what is to be written to disks.
+    """
 
     name: str
     database: Database
     hypervisor: Hypervisor
     pool: DiskPool
     networks: Networks
+    files: DiskFiles
     seeds: Path
+    values: Path
     graceful_stop_s: float
     _locks: dict[tuple[Kind, UUID], threading.RLock] = field(default_factory=lambda: defaultdict(threading.RLock))
 

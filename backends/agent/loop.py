@@ -29,7 +29,7 @@ from backends.placement import place_waiting
 
 log = structlog.get_logger()
 
-CONVERGE: dict[Kind, Callable[[Host, UUID], None]] = {
+CONVERGE: dict[Kind, Callable[[Host, UUID], object]] = {
     Kind.MACHINE: converge_machine,
     Kind.NETWORK: converge_network,
     Kind.DISK: converge_disk,

@@ -45,6 +45,8 @@ PRESS_AGAIN_S = 5
 """A guest that is still booting misses the power button: it is pressed again until the time limit."""
 LOOK_AGAIN_S = 5
 """After which a portal that didn't answer is asked again."""
+STILL_READ_S = 1
+"""After which it looks again at a disk whose bytes were being read or written."""
 ROOT_DEVICE = "vda"
 DOMAIN_FORMATS: dict[ImageFormat, DiskFormat] = {ImageFormat.QCOW2: "qcow2", ImageFormat.RAW: "raw"}
 
@@ -123,6 +125,10 @@ class WantedMachine:
         return self.boots_done < self.boots_wanted
 
 
+class StillRead(Exception):
+    """A disk can't be plugged in before those who read its bytes have ended."""
+
+
 def converge_machine(host: Host, machine_id: UUID) -> None:
     """Makes the machine what it should be, as far as that goes without waiting."""
     with host.exclusively(Kind.MACHINE, machine_id):
@@ -132,6 +138,10 @@ def converge_machine(host: Host, machine_id: UUID) -> None:
             return
         try:
             _converge(host, machine)
+        except StillRead as reason:
+            host.write("machine_waits", id=machine_id, message=str(reason))
+            with host.connection() as connection:
+                jobs.defer_later(connection, host.name, Kind.MACHINE, machine_id, delay_s=STILL_READ_S)
         except DRIVER_ERRORS as error:
             log.warning("machine not converged", machine=str(machine_id), reason=str(error))
             host.write("machine_failed", id=machine_id, message=str(error))
@@ -408,7 +418,8 @@ def _plugged_disk(host: Host, disk: WantedDisk) -> DomainDisk:
         host.hypervisor.ensure_secret(disk.id, disk.served.secret)
         source, serial = iscsi_source(disk.id, disk.served), disk.disk_id.hex[:20]
         return DomainDisk(source, "raw", disk.device, serial=serial, read_only=disk.read_only)
-    converge_disk(host, disk.disk_id)
+    if not converge_disk(host, disk.disk_id):
+        raise StillRead(f"waiting for the storage {disk.disk_id}, whose bytes are being read or written")
     return replace(_domain_disk(host, pool_disk(disk.disk_id), disk.device), read_only=disk.read_only)
 
 

@@ -45,6 +45,7 @@ def sweep(host: Host) -> None:
     """
     domains = host.hypervisor.machines()
     roots, disks = host.pool.machines(), host.pool.disks()
+    opened = host.files.opened()
     image_files = host.pool.images()
     seeds = set(host.seeds.iterdir())
     taps = host.networks.taps()
@@ -66,6 +67,9 @@ def sweep(host: Host) -> None:
         log.warning("leftover removed", what=str(leftover))
         host.pool.absent(leftover)
     host.pool.remove_unused_layers()
+    for disk_id in opened - {row[0] for row in rows.disks}:
+        log.warning("leftover opening closed", disk=str(disk_id))
+        host.files.close(disk_id, force=True)
     for image_id in image_files - {row[0] for row in rows.images}:
         log.warning("leftover image removed", image=str(image_id))
         host.pool.absent_image(image_id)
@@ -111,8 +115,12 @@ def _unsettled(host: Host, rows: _Rows, disk_files: set[UUID], taps: set[str]) -
             found.append((Kind.NETWORK, network_id))
     found += [
         (Kind.DISK, disk_id)
-        for disk_id, wanted, state, is_seen, deleting in rows.disks
-        if deleting or not is_seen or DiskState(state) is not DiskState(wanted) or disk_id not in disk_files
+        for disk_id, wanted, state, is_seen, deleting, has_bytes_to_move in rows.disks
+        if deleting
+        or not is_seen
+        or DiskState(state) is not DiskState(wanted)
+        or disk_id not in disk_files
+        or has_bytes_to_move
     ]
     found += [
         (Kind.IMAGE, image_id)

@@ -7,12 +7,12 @@ transaction, and return at once.
 
 from __future__ import annotations
 
+from backends.cloud.disk_bytes import DiskBytesDoor
 from backends.cloud.disks import DiskChanges
 from backends.cloud.exports import ExportDoor
 from backends.cloud.images import ImageDoor
 from backends.cloud.links import AttachmentChanges, InterfaceChanges, LinkDoor
 from backends.cloud.machines import MachineChanges, MachineDoor
-from backends.cloud.named_disks import NamedDiskDoor
 from backends.cloud.networks import NetworkChanges, NetworkDoor
 from backends.cloud.queues import QueueDoor
 from backends.cloud.tags import TagDoor
@@ -27,5 +27,5 @@ __all__ = [
 ]
 
 
-class Cloud(MachineDoor, NetworkDoor, NamedDiskDoor, ExportDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor):
+class Cloud(MachineDoor, NetworkDoor, DiskBytesDoor, ExportDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor):
     """Everything the caller may do; see the module's docstring."""

@@ -26,3 +26,10 @@ def check_no_copies(connection: Connection, disk_id: UUID) -> None:
     ).fetchone()
     if row is not None:
         raise Conflict(f"the storage {disk_id} is being copied to {row[0]}: wait until that is done")
+
+
+def check_not_written(connection: Connection, disk_id: UUID) -> None:
+    """`Conflict` while something is being written into it by CDMI or HTTP: who knows which of both would be first."""
+    row = connection.execute("SELECT 1 FROM disk_write WHERE disk_id = %s AND state = 'pending'", [disk_id]).fetchone()
+    if row is not None:
+        raise Conflict(f"something is being written into the storage {disk_id}: wait until that is done")

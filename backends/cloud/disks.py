@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 from uuid import UUID, uuid4
 
-from backends.cloud.copies import check_no_copies, check_not_copied
+from backends.cloud.copies import check_no_copies, check_not_copied, check_not_written
 from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_not_attached, check_not_exported, fill_with_image
 from backends.cloud.images import ImageDoor
@@ -218,6 +218,7 @@ class DiskDoor(ImageDoor):
             check_no_copies(connection, disk_id)
             for each in (disk_id, source_id):
                 check_not_copied(connection, each)
+                check_not_written(connection, each)
             if source_id == disk_id:
                 raise Invalid(f"the storage {disk_id} can't be restored from itself")
             if disk.read_only:
@@ -237,6 +238,7 @@ class DiskDoor(ImageDoor):
             if disk.host is None:
                 raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
             check_not_copied(connection, disk_id)
+            check_not_written(connection, disk_id)
             if new.pool not in (None, disk.pool):
                 raise Invalid(f"a copy of the storage {disk_id} is in its pool, {disk.pool}, not in {new.pool}")
             size_bytes = new.size_bytes or disk.size_bytes

@@ -15,6 +15,7 @@ from backends import jobs, quotas
 from backends.errors import Conflict, Invalid, NotFound
 from backends.jobs import Kind
 from backends.model import Caller, Filter, Page, Role, Size
+from backends.opened import OpenedDisks
 from backends.quotas import Use
 from backends.store import select
 from backends.store.database import Connection, Database
@@ -39,7 +40,7 @@ NOUNS = {
 class Door:
     """`sizes` maps names to resource templates; the one called `default_size` serves who asks for none.
 
-    `values` keeps the values of stored objects; only they need it.
+    `values` keeps the values of stored objects, `opened` is where the bytes of disks are; only they need them.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Door:
         sizes: Mapping[str, Size],
         default_size: str,
         values: Values | None = None,
+        opened: OpenedDisks | None = None,
     ) -> None:
         self._database = database
         self._value_folder = values
+        self._opened = opened
         self._caller = caller
         self._sizes = sizes
         self._default_size = default_size

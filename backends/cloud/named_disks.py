@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from backends.cloud.disks import DiskChanges, DiskDoor
 from backends.cloud.objects import check_name
 from backends.errors import Conflict, Invalid, NotFound
-from backends.model import DiskState, NewDisk, Pool
+from backends.model import DiskState, NewDisk, Pool, WriteState
 from backends.objects import ObjectKind
 from backends.store.database import query
 from backends.store.rows import DISKS
@@ -58,6 +58,12 @@ class NamedDisk:
     """Those that the standard doesn't define."""
     snapshot_of: UUID | None
     read_only: bool
+    value_id: UUID
+    """Of the data object that its bytes are."""
+    host: str | None
+    write_state: WriteState | None
+    """Of what was last written into it by CDMI or HTTP."""
+    write_message: str
 
     @property
     def name(self) -> str:
@@ -100,7 +106,7 @@ class NamedDiskDoor(DiskDoor):
             raise NotFound(f"there is no {what} {name[:300]!r}")
         return NamedDisk(
             row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
-            row[10], row[11], row[12],
+            row[10], row[11], row[12], row[13], row[14], WriteState(row[15]) if row[15] else None, row[16] or "",
         )  # fmt: skip
 
     def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backends.disks.errors import ImageRefused, ToolFailed
-from backends.disks.tool import open_options, qemu_img
+from backends.disks.tool import COPY_SECONDS, open_options, qemu_img
 
 SECTOR_BYTES = 512
 MAX_IMAGE_BYTES = 16 * 1024**4
@@ -115,6 +115,18 @@ def qemu_img_info(path: Path, image_format: ImageFormat) -> dict[str, object]:
     if not isinstance(answer, dict):
         raise ToolFailed("qemu-img info answered with something other than an object")
     return answer
+
+
+def check_whole(path: Path) -> None:
+    """`ImageRefused` if the qcow2 image refers to clusters that it doesn't have, as one that was cut off does.
+
+    QEMU would read them as zeros. Clusters that nothing refers to (status 3) do no harm.
+    """
+    source = open_options(path, ImageFormat.QCOW2, backing=None)
+    try:
+        qemu_img("check", "-q", f"json:{json.dumps(source)}", seconds=COPY_SECONDS, accepts=(0, 3))
+    except ToolFailed as failed:
+        raise ImageRefused(f"the qcow2 image is damaged: {failed.message}") from failed
 
 
 def read_format(image: BinaryIO) -> ImageFormat:

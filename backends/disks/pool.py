@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID, uuid4
 
 from backends.disks.download import download, room_needed_for
@@ -27,10 +28,12 @@ from backends.disks.inspect import (
     MAX_IMAGE_BYTES,
     SECTOR_BYTES,
     ImageFormat,
+    check_whole,
     inspect_image,
     read_qcow2_header,
 )
 from backends.disks.tool import COPY_SECONDS, open_options, qemu_img
+from backends.values import copy_range, data_ranges
 
 IMAGES = "images"
 UNFINISHED = ".part"
@@ -374,6 +377,30 @@ class DiskPool:
         if had_layer:
             self.remove_unused_layers()
 
+    def replace(self, volume: Volume, image: BinaryIO, image_format: ImageFormat, size_bytes: int) -> None:
+        """The disk becomes what the RAW or QCOW2 `image` holds, with zeros after its end; on any error it stays.
+
+        No running machine may have it open. `ImageRefused`, `PoolFull`.
+        """
+        with self._unfinished(self.path(volume)) as path, self._replacing(volume):
+            if image_format is ImageFormat.RAW:
+                inherited = StoredFile(Path(f"/proc/self/fd/{image.fileno()}"), ImageFormat.RAW)
+                convert((inherited,), path, descriptors=(image.fileno(),))
+            else:
+                # A file of our own: whoever sent it could change its header after it has been looked at.
+                with self._unfinished(self.path(volume).with_suffix(".uploaded")) as uploaded:
+                    with uploaded.open("wb", buffering=0) as own:
+                        uploaded.chmod(0o600)
+                        length = image.seek(0, os.SEEK_END)
+                        for start, end in data_ranges(image, length):
+                            copy_range(image.fileno(), start, own.fileno(), start, end - start)
+                        own.truncate(length)
+                    inspect_image(uploaded, size_bytes, declared=ImageFormat.QCOW2)
+                    check_whole(uploaded)
+                    convert((StoredFile(uploaded, ImageFormat.QCOW2),), path)
+            qemu_img("resize", "-q", "-f", "qcow2", str(path), str(whole_sectors(size_bytes)))
+            self._finish(path, self.path(volume), DISK_MODE)
+
     @contextmanager
     def receiving(self, volume: Volume) -> Iterator[Path]:
         """A path that somebody else fills with a qcow2 file, which becomes the disk when the block ends well."""
@@ -490,12 +517,13 @@ def whole_sectors(size_bytes: int) -> int:
     return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
 
 
-def convert(chain: tuple[StoredFile, ...], target: Path) -> None:
+def convert(chain: tuple[StoredFile, ...], target: Path, *, descriptors: tuple[int, ...] = ()) -> None:
     """A new qcow2 file with the content of exactly these files, each in the format that is known here."""
     source: dict[str, object] | None = None
     for stored in reversed(chain):
         source = open_options(stored.path, stored.format, backing=source)
-    qemu_img("convert", "-q", "-O", "qcow2", f"json:{json.dumps(source)}", str(target), seconds=COPY_SECONDS)
+    source_text = f"json:{json.dumps(source)}"
+    qemu_img("convert", "-q", "-O", "qcow2", source_text, str(target), seconds=COPY_SECONDS, descriptors=descriptors)
 
 
 @contextmanager

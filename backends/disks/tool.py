@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from backends.disks.errors import DiskError, InUse, PoolFull, ToolFailed
@@ -17,10 +18,18 @@ COPY_SECONDS = 4 * 3600
 FORMATS_WITH_BACKING = ("qcow2", "vmdk")
 
 
-def qemu_img(*arguments: str, seconds: int = INSPECTION_SECONDS, descriptors: tuple[int, ...] = ()) -> str:
-    """The standard output of `qemu-img ARGUMENTS`, which inherits the open file descriptors that are named."""
+def qemu_img(
+    *arguments: str,
+    seconds: int = INSPECTION_SECONDS,
+    descriptors: tuple[int, ...] = (),
+    accepts: Collection[int] = (0,),
+) -> str:
+    """The standard output of `qemu-img ARGUMENTS`, which inherits the open file descriptors that are named.
+
+    `accepts` are the statuses with which it may end.
+    """
     limits = ["prlimit", f"--as={MEMORY_LIMIT_BYTES}", f"--cpu={seconds}", "--core=0"]
-    return _output([*limits, "qemu-img", *arguments], f"qemu-img {arguments[0]}", seconds, descriptors)
+    return _output([*limits, "qemu-img", *arguments], f"qemu-img {arguments[0]}", seconds, descriptors, accepts)
 
 
 def run(*command: str, seconds: int) -> str:
@@ -28,7 +37,13 @@ def run(*command: str, seconds: int) -> str:
     return _output(list(command), command[0], seconds)
 
 
-def _output(command: list[str], name: str, seconds: int, descriptors: tuple[int, ...] = ()) -> str:
+def _output(
+    command: list[str],
+    name: str,
+    seconds: int,
+    descriptors: tuple[int, ...] = (),
+    accepts: Collection[int] = (0,),
+) -> str:
     environment = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin", "LC_ALL": "C"}
     try:
         done = subprocess.run(
@@ -44,7 +59,7 @@ def _output(command: list[str], name: str, seconds: int, descriptors: tuple[int,
         )
     except subprocess.TimeoutExpired as expired:
         raise ToolFailed(f"{name} took longer than {seconds} seconds") from expired
-    if done.returncode != 0:
+    if done.returncode not in accepts:
         raise failure(name, done.returncode, done.stderr)
     return done.stdout
 

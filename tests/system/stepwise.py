@@ -34,6 +34,7 @@ from altostratus.settings import Settings
 from backends.agent.host import Host
 from backends.agent.loop import begin, work
 from backends.agent.sweep import sweep
+from backends.disks import files
 from backends.networks import links
 
 SETTLE_LIMIT_S = 120
@@ -49,6 +50,7 @@ CHANGES: list[tuple[Any, str]] = [
     *((pathlib.Path, name) for name in ("rename", "replace")),
     (shutil, "rmtree"),
     (signal, "pidfd_send_signal"),
+    (files, "unmount"),
     (libvirt.virConnect, "defineXML"),
     *(
         (libvirt.virDomain, name)

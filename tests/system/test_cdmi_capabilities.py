@@ -303,7 +303,7 @@ def claimed(client: Client) -> dict[str, dict[str, str]]:
         node = client.send("GET", f"{ROOT}cdmi_capabilities/{child}", CAPABILITY).json
         below = {
             "container/": {"disks/", "disk/", "disk_snapshot/", "disk_snapshots/", "domain/"},
-            "dataobject/": {"domain/"},
+            "dataobject/": {"disk/", "domain/"},
         }
         assert set(node["children"]) == below.get(child, set())
         found[child.removesuffix("/")] = node["capabilities"]

@@ -3,13 +3,15 @@
 Covered, each at every step (see `stepwise`): a machine (with a root disk, an interface, an attached disk) made,
 started, stopped, restarted, grown, suspended, hibernated, deleted together with its network and disk; disk and
 interface plugged into a running guest, and out of a stopped one; a disk made, grown at rest and in a running guest,
-copied from one at rest and from a running guest, deleted; a network made, taken down, deleted; an image saved from a
-machine at rest and from a running one. Not here: unplugging from a running guest, which needs an operating system in
-it (`test_live_storage`). The machines have none and halt in their BIOS: quick to make, and as much a domain as any.
+copied from one at rest and from a running guest, opened, written, replaced by an image, deleted; a network made, taken
+down, deleted; an image saved from a machine at rest and from a running one. Not here: unplugging from a running guest,
+which needs an operating system in it (`test_live_storage`). The machines have none and halt in their BIOS: quick to
+make, and as much a domain as any.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +19,8 @@ from uuid import UUID
 
 import pytest
 
-from backends.cloud import Cloud
+from backends.cloud import Cloud, disk_bytes
+from backends.errors import TryLater
 from backends.model import (
     Disk,
     Machine,
@@ -30,6 +33,7 @@ from backends.model import (
     SaveMethod,
     StopMethod,
     SuspendMethod,
+    WriteFormat,
 )
 from tests.system import stepwise
 from tests.system.worlds import IMAGE, MIB, Worlds
@@ -91,6 +95,25 @@ def the_network(cloud: Cloud) -> UUID:
 
 def a_disk(cloud: Cloud) -> Disk:
     return cloud.create_disk(NewDisk(size_bytes=MIB))
+
+
+def open_disk(cloud: Cloud) -> None:
+    """Asks for it, and doesn't wait for the agent."""
+    with contextlib.suppress(TryLater):
+        cloud.open_disk(cloud.named_disk(str(the_disk(cloud)))).close()
+
+
+def write_disk(cloud: Cloud, first_byte: int | None) -> None:
+    disk = cloud.named_disk(str(the_disk(cloud)))
+    with cloud.receive_value() as received:
+        received.write(b"x" * 1000)
+        assert not cloud.write_disk(disk, received, first_byte, WriteFormat.RAW)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits_for_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_bytes, "WAIT_S", 0)
+    monkeypatch.setattr(disk_bytes, "OPEN_S", 1)
 
 
 def a_network(cloud: Cloud) -> None:
@@ -155,6 +178,9 @@ SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
     "disk's snapshot taken": ([a_disk], lambda cloud: cloud.snapshot_disk(the_disk(cloud))),
     "disk restored": ([a_disk, a_snapshot], restore),
     "disk deleted with its snapshot": ([a_disk, a_snapshot], lambda cloud: cloud.delete_disk(the_disk(cloud))),
+    "disk opened": ([a_disk], open_disk),
+    "disk written": ([a_disk], lambda cloud: write_disk(cloud, 100)),
+    "disk replaced by an image": ([a_disk], lambda cloud: write_disk(cloud, None)),
     "disk deleted": ([a_disk], lambda cloud: cloud.delete_disk(the_disk(cloud))),
     "network made": ([], a_network),
     "network taken down": ([a_network], lambda cloud: cloud.network_down(the_network(cloud))),

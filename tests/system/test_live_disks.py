@@ -25,12 +25,12 @@ def user(gateway: Gateway) -> Iterator[User]:
         yield User(http)
 
 
-def run(gateway: Gateway, blocks: list[str], **given: str) -> str:
+def run(gateway: Gateway, folder: Path, blocks: list[str], **given: str) -> str:
     """What the how-to's commands print."""
     variables = {"URL": gateway.url, "LOGIN": ":".join(gateway.credentials), "PATH": "/usr/bin:/bin", **given}
     script = "\n".join(["set -eu", *blocks])
     done = subprocess.run(
-        ["sh", "-c", script], env=variables, capture_output=True, text=True, timeout=120, check=False
+        ["sh", "-c", script], cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -44,16 +44,19 @@ def test_the_how_to_works_as_it_is_printed(gateway: Gateway, user: User, tmp_pat
     guest = make_guest(user, make_key(tmp_path))
     with removed_at_the_end(user, guest.path):
         guest.wait_for_boot()
-        printed = run(gateway, [*blocks, 'echo; echo "$LINK"'], COMPUTE=guest.path)
+        printed = run(gateway, tmp_path, [*blocks, 'echo; echo "$LINK"'], COMPUTE=guest.path)
         assert 'occi.storagelink.mountpoint="/dev/vdb"' in printed
         assert "clone/\ndata/\n" in printed
         assert '"objectName":"before/"' in printed
+        assert "hello" in printed
+        part = (tmp_path / "part.raw").read_bytes()
+        assert (tmp_path / "disk.raw").read_bytes() == part.ljust(GIB, b"\0")
         link = printed.split()[-1]
         eventually(
             lambda: guest.answers(f"test $(cat /sys/block/vdb/size) = {2 * GIB // 512}"), "the disk in the guest"
         )
         assert user.http.delete("/cdmi/disks/data/").status_code == 409
-        run(gateway, [restoration, deletion], LINK=link)
+        run(gateway, tmp_path, [restoration, deletion], LINK=link)
     assert user.http.get("/cdmi/disks/data/").status_code == 404
 
     def clone() -> dict[str, object]:

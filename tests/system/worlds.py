@@ -24,7 +24,9 @@ from backends.cloud import Cloud
 from backends.disks.pool import DiskPool
 from backends.networks.driver import Networks
 from backends.networks.links import links
+from backends.opened import OpenedDisks
 from backends.store.database import Database
+from backends.values import Values
 from tests.conftest import SIZES, caller, project
 from tests.system import stepwise
 
@@ -122,11 +124,15 @@ class Worlds:
             "cores_overcommit": 64,
         }
         settings["state"].mkdir(mode=0o755)
+        values = settings["state"] / "values"
+        values.mkdir()
         database = Database(conninfo, connections=1)
         database.open()
         with database.connection() as connection:
             user = caller(project(connection, "mine"))
-        world = World(settings, cloud_tag(Settings(**settings)), Cloud(database, user, SIZES, "small"), database)
+        opened = OpenedDisks("rack1", settings["state"] / "opened")
+        cloud = Cloud(database, user, SIZES, "small", Values(values), opened)
+        world = World(settings, cloud_tag(Settings(**settings)), cloud, database)
         world.settle()
         add_blank_image(world)
         return world
@@ -190,6 +196,10 @@ def check_as_wanted(world: World) -> None:
     assert names_in(pool / "images") == world.identities(
         "SELECT id || suffix FROM image, (VALUES ('.json'), ('.qcow2')) AS files (suffix)"
     )
+    assert world.rows("SELECT disk_id, state FROM disk_write WHERE kept OR state <> 'done'") == []
+    assert world.rows("SELECT id, open_until, open_message FROM disk WHERE open_until IS NOT NULL") == []
+    assert names_in(world.state / "values") == names_in(world.state / "opened") == set()
+    assert output("pgrep", "-af", f"qemu-storage-daemon.*{world.state}/opened") == ""
     machines = world.identities("SELECT id FROM machine")
     assert {name.removesuffix(".iso") for name in names_in(world.state / "seeds")} <= machines
     assert {name[len(world.tag) + 1 :].partition(".log")[0] for name in names_in(world.state / "consoles")} <= machines

@@ -117,7 +117,8 @@ WHERE id = %(id)s
 SELECT d.id, d.size_bytes, d.image_id, d.source_disk_id, d.wanted, d.generation, d.observed_generation, d.deleting,
     (SELECT a.machine_id FROM attachment a WHERE a.disk_id = d.id ORDER BY a.sequence LIMIT 1),
     EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting), d.read_only,
-    d.snapshot_of IS NOT NULL
+    d.snapshot_of IS NOT NULL,
+    d.open_until, EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept)
 FROM disk d
 WHERE d.id = %(id)s AND d.pool = 'file'
 
@@ -147,6 +148,20 @@ UPDATE disk SET source_disk_id = NULL WHERE id = %(id)s
 -- name: disk_not_copied
 -- The copy goes on wanting its source, and is tried again; the source is itself again.
 UPDATE disk SET state = wanted, state_message = '' WHERE id = %(source_id)s AND state IN ('backup', 'snapshot')
+
+-- name: disk_write
+SELECT id, value_file, size_bytes, first_byte, format, state = 'pending' FROM disk_write
+WHERE disk_id = %(id)s AND kept ORDER BY sequence LIMIT 1
+
+-- name: disk_write_settled
+UPDATE disk_write SET state = %(state)s, message = %(message)s WHERE id = %(id)s AND state = 'pending'
+
+-- name: disk_write_dropped
+UPDATE disk_write SET kept = false WHERE id = %(id)s
+
+-- name: disk_closed
+-- Unless somebody has asked for it again meanwhile.
+UPDATE disk SET open_until = NULL, open_message = %(message)s WHERE id = %(id)s AND open_until = %(until)s
 
 -- name: image
 SELECT id, name, format, state, deleting, source_machine_id, save_method,
@@ -193,7 +208,9 @@ FROM interface i JOIN machine m ON m.id = i.machine_id
 WHERE m.host = %(host)s AND NOT m.deleting AND NOT i.deleting
 
 -- name: sweep_disks
-SELECT id, wanted, state, generation = observed_generation, deleting FROM disk WHERE host = %(host)s
+SELECT id, wanted, state, generation = observed_generation, deleting,
+    open_until IS NOT NULL OR EXISTS (SELECT FROM disk_write w WHERE w.disk_id = disk.id AND w.kept)
+FROM disk WHERE host = %(host)s
 
 -- name: sweep_images
 SELECT id, state, deleting, source_machine_id IS NOT NULL FROM image

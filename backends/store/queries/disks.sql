@@ -11,20 +11,26 @@ SELECT d.id,
         ELSE ARRAY['disks', p.shown_name, 'cdmi_snapshots', d.shown_name] END,
     d.size_bytes, d.state, d.state_message,
     d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END AND d.source_disk_id IS NULL,
-    d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of, d.read_only
+    d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of, d.read_only,
+    d.value_id, d.host, w.state, w.message
 FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
     ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
+LEFT JOIN LATERAL (SELECT state, message FROM disk_write WHERE disk_id = d.id ORDER BY sequence DESC LIMIT 1) w ON true
 WHERE p.project_id = %(project)s AND p.shown_name = %(name)s AND NOT p.deleting AND p.snapshot_of IS NULL
 
 -- name: snapshots
 SELECT d.shown_name FROM disk d WHERE d.snapshot_of = %(id)s AND NOT d.deleting ORDER BY d.sequence
 
 -- name: way
--- The names below the root by which an ID leads to a disk, a snapshot, a disk's snapshots, or the container of all.
+-- The names below the root by which an ID leads to a disk, its value, a snapshot, a disk's snapshots, or the container
+-- of all.
 SELECT CASE WHEN d.snapshot_of IS NULL THEN ARRAY['disks', d.shown_name]
     ELSE ARRAY['disks', p.shown_name, 'cdmi_snapshots', d.shown_name] END
 FROM disk d LEFT JOIN disk p ON p.id = d.snapshot_of
 WHERE d.id = %(id)s AND d.project_id = %(project)s AND NOT d.deleting
+UNION ALL
+SELECT ARRAY['disks', d.shown_name, 'value'] FROM disk d
+WHERE d.value_id = %(id)s AND d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
 UNION ALL
 SELECT ARRAY['disks', d.shown_name, 'cdmi_snapshots'] FROM disk d
 WHERE d.id = %(above)s AND d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
@@ -41,3 +47,28 @@ UPDATE disk SET export_names = %(names)s WHERE id = %(id)s
 
 -- name: set_metadata
 UPDATE disk SET metadata = coalesce(%(metadata)s, metadata), fields = coalesce(%(fields)s, fields) WHERE id = %(id)s
+
+-- name: bytes
+-- Whether a disk's bytes may be read and written now, and who stands in the way.
+SELECT d.host, d.pool, d.size_bytes, d.state, d.wanted,
+    d.observed_generation > 0 AND d.source_disk_id IS NULL, d.deleting, d.open_message,
+    (SELECT a.machine_id FROM attachment a WHERE a.disk_id = d.id ORDER BY a.sequence LIMIT 1),
+    EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.state = 'pending'),
+    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting)
+FROM disk d WHERE d.id = %(id)s
+
+-- name: ask_to_open
+UPDATE disk SET open_until = greatest(open_until, now() + make_interval(secs => %(seconds)s)), open_message = ''
+WHERE id = %(id)s
+
+-- name: add_write
+INSERT INTO disk_write (id, disk_id, value_file, size_bytes, first_byte, format)
+VALUES (%(id)s, %(disk)s, %(file)s, %(size_bytes)s, %(first_byte)s, %(format)s)
+ON CONFLICT (disk_id) WHERE state = 'pending' DO NOTHING
+
+-- name: forget_writes
+-- Those whose outcome has been told.
+DELETE FROM disk_write WHERE disk_id = %(disk)s AND NOT kept AND created_at < now() - interval '1 minute'
+
+-- name: write
+SELECT state, message FROM disk_write WHERE id = %(id)s

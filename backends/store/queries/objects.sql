@@ -86,7 +86,9 @@ WHERE id = %(id)s AND modifications = %(modifications)s
 SELECT o.written FROM stored_object o WHERE o.id = %(id)s
 
 -- name: sharers
-SELECT count(*) FROM stored_object o WHERE o.value_file = %(file)s
+-- Rows that point to a file; what is to be written to a disk stands in one too.
+SELECT (SELECT count(*) FROM stored_object o WHERE o.value_file = %(file)s)
+    + (SELECT count(*) FROM disk_write w WHERE w.value_file = %(file)s AND w.kept)
 
 -- name: below
 WITH RECURSIVE tree (id) AS (
