@@ -21,7 +21,7 @@ from backends.values import Received
 
 OPEN_S = 5
 """How long the agent keeps a disk open that nobody reads."""
-WAIT_S = 10
+WAIT_S = 5
 """How long a request waits for the agent."""
 LOOK_S = (0.01, 0.02, 0.05, 0.1)
 """How long until it looks again; the last is for all that follow."""
