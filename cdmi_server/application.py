@@ -43,8 +43,8 @@ from cdmi_server.site import Site
 from renderers.cdmi.representation import CONTAINER, DATAOBJECT, QUEUE, CdmiError, Version
 
 MODULES = (
-    container, dataobject, disk_value, disk_views, domains, exports, multipart, objectid, presentation, queue, relocation,
-    serialization,
+    container, dataobject, disk_value, disk_views, domains, exports, multipart, objectid, presentation, queue,
+    relocation, serialization,
 )  # fmt: skip
 """Each claims the capabilities that it has."""
 CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {

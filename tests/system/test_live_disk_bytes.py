@@ -324,6 +324,24 @@ def test_large_bytes_go_up_and_down_in_little_memory(gateway: Gateway, client: h
     client.delete(disk.v1)
 
 
+def test_what_was_written_is_kept_by_a_snapshot_and_comes_back_with_it(disk: Disk) -> None:
+    def is_complete() -> bool:
+        return disk.shown(disk.v2, CONTAINER)["completionStatus"] == "Complete"
+
+    headers = {"Content-Type": CONTAINER}
+    assert disk.write(0, b"first").status_code == 204
+    assert disk.read(0, 5) == b"first"  # and it stays open for a while
+    assert disk.http.patch(disk.v2, json={"snapshot": "s"}, headers=headers).status_code == 202
+    assert disk.write(0, b"later").status_code == 204
+    assert disk.read(0, 5) == b"later"
+    wait_until(is_complete)
+    source = {"copy": f"{disk.v2.removeprefix('/cdmi/2.0.0')}cdmi_snapshots/s/"}
+    assert disk.http.patch(disk.v2, json=source, headers=headers).status_code == 202
+    wait_until(is_complete)
+    assert disk.read(0, 5) == b"first"
+    assert disk.http.get(f"{disk.v1}cdmi_snapshots/s/value").status_code == 404
+
+
 def test_nothing_is_left_open_once_nobody_reads(gateway: Gateway, disk: Disk) -> None:
     assert disk.read(0, 1) == b"\0"
     assert daemons(gateway, str(disk.id)) != []
