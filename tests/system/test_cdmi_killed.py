@@ -64,16 +64,18 @@ def test_a_value_that_exists_is_the_old_or_the_new(
 
 
 @pytest.mark.parametrize("moment", ["named", "inserted"])
-def test_of_a_new_object_nothing_is_there(
+def test_a_new_object_is_there_with_its_value_or_not_at_all(
     client: Client, database: Database, cloud: Cloud, conninfo: str, moment: str
 ) -> None:
     client.plain("GET", "/cdmi/")
     kill_writer(conninfo, client, cloud, moment, "PUT", "/cdmi/o")
 
     assert len(client.files()) == 1
-    assert client.plain("GET", "/cdmi/o").status_code == 404
-    assert sweep_values(database, Values(client.folder)) == 1
-    assert client.files() == []
+    read = client.plain("GET", "/cdmi/o")
+    is_there = moment == "inserted" and read.status_code == 200
+    assert (read.status_code, read.content == NEW) == ((200, True) if is_there else (404, False))
+    assert sweep_values(database, Values(client.folder)) == (0 if is_there else 1)
+    assert len(client.files()) == (1 if is_there else 0)
 
 
 def test_what_somebody_is_about_to_point_to_is_not_swept(client: Client) -> None:
