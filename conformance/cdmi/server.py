@@ -49,6 +49,7 @@ AREAS = (
     "snapshots",
     "access",
     "queues",
+    "feeds",
     "domains",
     "exports",
 )

@@ -18,11 +18,17 @@ ALL = 0x1F07FF
 READ_OBJECT, WRITE_OBJECT, READ_METADATA, WRITE_METADATA, DELETE = 0x1, 0x2, 0x8, 0x10, 0x10000
 SYSTEM_ITEMS = {"cdmi_size", "cdmi_ctime", "cdmi_mtime", "cdmi_atime", "cdmi_mcount", "cdmi_owner"}
 DATA_ITEMS = {"cdmi_retention_period", "cdmi_hold_id", "cdmi_acl", "cdmi_retention_id"}
+QUEUE_ITEMS = {
+    "cdmi_queue_type", "cdmi_notification_events", "cdmi_scope_specification", "cdmi_results_specification",
+    "cdmi_logging_class",
+}  # fmt: skip
+FEEDS = ("cdmi_notification_queue", "cdmi_query_queue")
 RESERVED = {"cdmi_objectid", "cdmi_domains", "cdmi_capabilities", "cdmi_snapshots", "cdmi_versions"}
 PERIOD = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)")
 
-SYSTEM = """domains dataobjects queues references snapshots serialization_json multipart_mime export_iscsi
-    export_occi_iscsi security_access_control object_move_from_local object_copy_from_local object_move_from_ID
+SYSTEM = """domains dataobjects notification query queues references snapshots serialization_json multipart_mime
+    export_iscsi export_occi_iscsi security_access_control
+    object_move_from_local object_copy_from_local object_move_from_ID
     object_access_by_ID post_dataobject_by_ID post_queue_by_ID valuetransferencoding_json"""
 CONTAINER = """list_children list_children_range read_metadata modify_metadata snapshot serialize_dataobject
     serialize_container deserialize_dataobject deserialize_container create_dataobject create_container create_queue
@@ -196,12 +202,16 @@ class Store:
             found["cdmi_size"] = str(len(node.octets))
         found |= {"cdmi_ctime": node.created, "cdmi_mtime": node.modified, "cdmi_mcount": str(node.changes)}
         found |= {"cdmi_owner": "tester", "cdmi_acl": node.acl}
+        if node.metadata.get("cdmi_queue_type") in FEEDS:
+            found[node.metadata["cdmi_queue_type"].replace("_queue", "_status")] = "Current"
         return found
 
     def set_metadata(self, node: Node, sent: Any, items: list[str] | None) -> None:
         """Replace all, or only the named items."""
         if not isinstance(sent, dict):
             raise Refusal(400, "metadata is no object")
+        if node.metadata.get("cdmi_queue_type") in FEEDS and (QUEUE_ITEMS - {"cdmi_queue_type"}) & set(items or sent):
+            raise Refusal(403, "fixed while the queue is of its type")
         if items is not None:
             sent = {name: value for name, value in sent.items() if name in items}
         kept = {} if items is None else {name: v for name, v in node.metadata.items() if name not in items}
@@ -211,7 +221,7 @@ class Store:
         for name, value in sent.items():
             if name in SYSTEM_ITEMS or name.endswith("_provided") or name == "cdmi_acl":
                 continue
-            if name.startswith("cdmi_") and name not in DATA_ITEMS:
+            if name.startswith("cdmi_") and name not in DATA_ITEMS | QUEUE_ITEMS:
                 raise Refusal(400, f"{name} is not the user's")
             self.check_retention(node, name, value)
             kept[name] = value

@@ -14,6 +14,7 @@ from email.policy import HTTP
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from backends import scope
 from tests.unit.conformance.cdmi_store import (
     DELETE,
     READ_OBJECT,
@@ -247,6 +248,7 @@ class Cloud(Store):
         if not asked.is_cdmi:
             return self.get_http(asked, node)
         fields = self.fields(node, asked)
+        self.tell(asked, node, "cdmi_read", "200 OK")
         if "multipart/mixed" in asked.accept:
             return self.get_mixed(node, fields)
         headers = (("Content-Type", f"application/cdmi-{node.kind}"),)
@@ -401,6 +403,8 @@ class Cloud(Store):
         sent = asked.document()
         node = self.made(asked, kind, name, parent, sent)
         self.place(node)
+        self.tell(asked, node, "cdmi_create_complete", "201 Created")
+        self.search(asked, node)
         fields = self.fields(node, asked)
         for key in ("value", "valuerange", "valuetransferencoding"):
             fields.pop(key, None)
@@ -598,6 +602,7 @@ class Cloud(Store):
         else:
             self.fill(asked, node, sent)
         self.touch(node)
+        self.tell(asked, node, "cdmi_modify_complete", "204 No Content")
         return Answer(204)
 
     def update_http(self, asked: Asked, node: Node) -> Answer:
@@ -695,6 +700,7 @@ class Cloud(Store):
             self.need(noun, f"delete_{noun}")
         self.permit(node, DELETE)
         self.must_not_be_retained(node, below=True)
+        self.tell(asked, node, "cdmi_delete", "204 No Content")
         self.remove(node)
         return Answer(204)
 
@@ -708,6 +714,46 @@ class Cloud(Store):
             raise Refusal(400, "the lowest comes first")
         node.values = [value for value in node.values if value[0] > last]
         return Answer(204)
+
+    # -- queues that are filled ------------------------------------------------------------------
+
+    def tell(self, asked: Asked, node: Node, event: str, outcome: str) -> None:
+        """The notification queues that are about it."""
+        about = {
+            "cdmi_event": event,
+            "cdmi_event_result": outcome,
+            "cdmi_event_time": self.now(),
+            "cdmi_event_user": USER,
+        }
+        for queue in list(self.by_id.values()):
+            is_told = queue.metadata.get("cdmi_queue_type") == "cdmi_notification_queue" and node.kind == "object"
+            if is_told and self.hears(queue, event) and self.is_about(queue, node, asked):
+                self.put_in(queue, {**about, **self.fields(node, asked)})
+
+    def hears(self, queue: Node, event: str) -> bool:
+        events = queue.metadata["cdmi_notification_events"]
+        return not events or event in events
+
+    def is_about(self, queue: Node, node: Node, asked: Asked) -> bool:
+        fields = {**self.fields(node, asked), **self.spellings(node, asked)}
+        return scope.matches(scope.parse_scope(queue.metadata["cdmi_scope_specification"]), fields)
+
+    def spellings(self, node: Node, asked: Asked) -> dict[str, Any]:
+        if node.parent is None:
+            return {}
+        by_id = f"/cdmi_objectid/{node.parent.id}"
+        return {"parentURI": scope.Spellings([unquote(self.uri(node.parent, asked.root)), by_id, f"{by_id}/"])}
+
+    def put_in(self, queue: Node, fields: dict[str, Any]) -> None:
+        told = json.dumps(scope.chosen(queue.metadata["cdmi_results_specification"], fields)).encode()
+        queue.values.append((queue.next_value, told, "application/json", "utf-8"))
+        queue.next_value += 1
+
+    def search(self, asked: Asked, queue: Node) -> None:
+        if queue.metadata.get("cdmi_queue_type") == "cdmi_query_queue":
+            for node in list(self.root.below()):
+                if node.kind in ("object", "container") and self.is_about(queue, node, asked):
+                    self.put_in(queue, self.fields(node, asked))
 
 
 class Subject(HttpSubject[Cloud]):
