@@ -19,7 +19,7 @@ from occi_client import Client as OcciClient
 from altostratus.command import main
 from backends import quotas
 from backends.cloud import Cloud
-from backends.model import NewDisk, NewMachine, NewNetwork
+from backends.model import NewDisk, NewInterface, NewMachine, NewNetwork
 from backends.quotas import QuotaExceeded
 from backends.store.database import Connection, Database
 from backends.values import Values
@@ -191,6 +191,29 @@ def test_machines_count_with_their_cores_memory_disk_and_address(
     cloud.update_machine(first.id, {"cores": 3})
     cloud.delete_machine(first.id)
     assert used(sql, cloud, "cores") == 1
+
+
+def test_public_addresses_count_apart_from_the_others(
+    cloud: Cloud, limit: Callable[[str, int | None], None], sql: Connection
+) -> None:
+    row = sql.execute(
+        "INSERT INTO network (id, title, cidr, gateway, allocation, shared, class, state) VALUES (gen_random_uuid(),"
+        " 'public', '198.51.100.0/24', '198.51.100.1', 'dynamic', true, 'public', 'active') RETURNING id"
+    ).fetchone()
+    assert row is not None
+    limit("public_addresses", 1)
+    limit("addresses", 2)
+    public = NewMachine(interfaces=(NewInterface(row[0]),))
+    first = cloud.create_machine(public)
+    with pytest.raises(QuotaExceeded, match="limit public_addresses"):
+        cloud.create_machine(public)
+    cloud.create_machine(NewMachine())
+    cloud.create_machine(NewMachine())
+    with pytest.raises(QuotaExceeded, match="limit addresses"):
+        cloud.create_machine(NewMachine())
+    sql.execute("UPDATE interface SET deleting = true WHERE machine_id = %s", [first.id])
+    sql.execute("DELETE FROM interface WHERE machine_id = %s", [first.id])
+    assert used(sql, cloud, "public_addresses") == 0
 
 
 def test_of_a_collection_all_or_none_is_made(cloud: Cloud, limit: Callable[[str, int | None], None]) -> None:

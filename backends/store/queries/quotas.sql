@@ -1,4 +1,4 @@
--- What projects have and may have. The counts here are those that the triggers of 0018_quotas keep.
+-- What projects have and may have. The counts here are those that the triggers of 0018_quotas and 0018_public_addresses keep.
 
 -- name: objects
 SELECT count(*) FROM stored_object o WHERE o.project_id = %(project)s
@@ -33,7 +33,11 @@ SELECT count(*) FROM image i WHERE i.project_id = %(project)s AND NOT i.deleting
 
 -- name: addresses
 SELECT count(*) FROM interface i JOIN network n ON n.id = i.network_id
-WHERE i.project_id = %(project)s AND n.shared
+WHERE i.project_id = %(project)s AND n.shared AND n.class <> 'public'
+
+-- name: public_addresses
+SELECT count(*) FROM interface i JOIN network n ON n.id = i.network_id
+WHERE i.project_id = %(project)s AND n.class = 'public'
 
 -- name: limits
 SELECT q.resource, q.most, q.used FROM quota q WHERE q.project_id = %(project)s
