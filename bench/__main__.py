@@ -11,7 +11,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench.clones import clone_rows
 from bench.disks import disk_rows, lab_rows
 from bench.guests import guest_rows
 from bench.measure import BenchError, Row
@@ -20,7 +19,7 @@ from bench.renderings import rendering_rows
 from bench.requests import request_rows
 from bench.site import REPOSITORY, running_site
 
-PARTS = ("renderings", "clones", "requests", "objects", "disks", "lab", "guests")
+PARTS = ("renderings", "requests", "objects", "disks", "lab", "guests")
 
 
 @click.command()
@@ -53,8 +52,6 @@ def main(parts: tuple[str, ...], rounds: int, machines: int, image: Path, output
 def _rows(parts: tuple[str, ...], rounds: int, machines: int, image: Path) -> Iterator[Row]:
     if "renderings" in parts:
         yield from rendering_rows(rounds)
-    if "clones" in parts:
-        yield from clone_rows(rounds)
     if set(parts) & {"requests", "objects", "disks", "guests"}:
         with running_site(image) as site:
             if "requests" in parts:
