@@ -17,7 +17,18 @@ from typing import Any
 
 from backends.networks.addresses import address6_of, gateway6, link_local_of
 from backends.networks.errors import NetworkDriverError
-from backends.networks.spec import DHCP_LINK, TAP, TUNNEL, VLAN_LINK, NetworkSpec, Port, bridge_name, tap_name
+from backends.networks.spec import (
+    DHCP_LINK,
+    TAP,
+    TUNNEL,
+    VLAN_LINK,
+    NetworkSpec,
+    Port,
+    bridge_name,
+    tap_name,
+    tunnel_name,
+    vlan_link_names,
+)
 
 Json = dict[str, Any]
 Element = Any
@@ -44,6 +55,8 @@ SOURCES = _Set("bridge", "sources", ("ifname", "ether_addr"))
 ADDRESSES = _Set("bridge", "addresses", ("ifname", "ether_addr", "ipv4_addr"))
 ADDRESSES6 = _Set("bridge", "addresses6", ("ifname", "ether_addr", "ipv6_addr"))
 DISCOVERY = _Set("bridge", "discovery", ("ifname",), to_chains=True)
+SERVED_OUTWARD = _Set("bridge", "served_outward", ("ifname",))
+"""The links that lead on from networks whose addresses the hosts give out."""
 PLAIN = _Set("bridge", "plain", ("ifname",))
 ROUTED_BRIDGES = _Set("inet", "routed_bridges", ("ifname",))
 NAT_BRIDGES = _Set("inet", "nat_bridges", ("ifname",))
@@ -58,6 +71,7 @@ _SETS = (
     ADDRESSES,
     ADDRESSES6,
     DISCOVERY,
+    SERVED_OUTWARD,
     PLAIN,
     ROUTED_BRIDGES,
     NAT_BRIDGES,
@@ -80,6 +94,10 @@ def table_name(cloud_tag: str) -> str:
 def network_elements(cloud_tag: str, spec: NetworkSpec) -> Elements:
     bridge = bridge_name(cloud_tag, spec.id)
     elements: Elements = {SAME_BRIDGE: [{"concat": [bridge, bridge]}]}
+    if spec.has_addresses:
+        outward = [tunnel_name(cloud_tag, spec.id)] if spec.tunnel is not None else []
+        outward += [vlan_link_names(cloud_tag, spec.id)[0]] if spec.vlan is not None else []
+        elements[SERVED_OUTWARD] = list(outward)
     if not spec.is_routed:
         return elements | {ISOLATED_BRIDGES: [bridge]}
     elements[ROUTED_BRIDGES] = [bridge]
@@ -395,31 +413,35 @@ def _bridge_rules(cloud_tag: str) -> list[_Rule]:
             [ipv6, _is(_concat(in_name, sender, _field("ip6", "saddr")), f"@{ADDRESSES6.name}"), _ACCEPT],
         ),
         ("from_guest", "anything else", [_DROP]),
+        *_outward_rules(cloud_tag),
+    ]
+
+
+def _outward_rules(cloud_tag: str) -> list[_Rule]:
+    """Each host is its guests' gateway and DHCP server itself: no other guest hears of it, nor do others' bridges.
+
+    Where guests give out addresses themselves, or the VLAN's own servers do, everybody may ask them.
+    """
+    out_name = _meta("oifname")
+    served = _is(out_name, f"@{SERVED_OUTWARD.name}")
+    return [
+        ("forward", "DHCP requests, to elsewhere", [_is(_field("udp", "dport"), 67), served, _DROP]),
+        ("forward", "DHCPv6 requests, to elsewhere", [_is(_field("udp", "dport"), 547), served, _DROP]),
+        ("forward", "searches for routers, to elsewhere", [_icmpv6("nd-router-solicit"), served, _DROP]),
         *(
             rule
             for kind, where in ((TUNNEL, "other hosts"), (VLAN_LINK, "a VLAN"))
-            for rule in _outward_rules(_is(_meta("oifname"), f"{cloud_tag}{kind}*"), cloud_tag, where)
+            for rule in _rules_of_links(cloud_tag, _is(out_name, f"{cloud_tag}{kind}*"), where)
         ),
     ]
 
 
-def _outward_rules(outward: Json, cloud_tag: str, where: str) -> list[_Rule]:
-    """Each host is its guests' gateway and DHCP server itself: no other guest hears of it, nor do others' bridges."""
+def _rules_of_links(cloud_tag: str, outward: Json, where: str) -> list[_Rule]:
+    from_server = _is(_meta("iifname"), f"{cloud_tag}{DHCP_LINK}*")
     return [
         ("output", f"the host's own, to {where}", [outward, _DROP]),
-        (
-            "forward",
-            f"the DHCP server's, to {where}",
-            [_is(_meta("iifname"), f"{cloud_tag}{DHCP_LINK}*"), outward, _DROP],
-        ),
-        ("forward", f"DHCP requests, to {where}", [_is(_field("udp", "dport"), 67), outward, _DROP]),
-        ("forward", f"DHCPv6 requests, to {where}", [_is(_field("udp", "dport"), 547), outward, _DROP]),
-        ("forward", f"searches for routers, to {where}", [_icmpv6("nd-router-solicit"), outward, _DROP]),
-        (
-            "forward",
-            f"what bridges tell each other, to {where}",
-            [_is(_field("ether", "daddr"), BRIDGES), outward, _DROP],
-        ),
+        ("forward", f"the DHCP server's, to {where}", [from_server, outward, _DROP]),
+        ("forward", f"what bridges say, to {where}", [_is(_field("ether", "daddr"), BRIDGES), outward, _DROP]),
     ]
 
 

@@ -21,7 +21,7 @@ from backends.networks import records
 from backends.networks.driver import Networks
 from backends.networks.spec import NetworkSpec, Port, Tunnel, Wiring, tunnel_name
 from backends.store.database import Connection, Database
-from tests.system.namespaces import TAG, Guest, frame, inside, isolated_network, plug, port_on, run, udp, unplug
+from tests.system.namespaces import TAG, Guest, frame, inside, isolated_network, passes, plug, port_on, run, udp, unplug
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
 
@@ -147,6 +147,20 @@ def test_each_host_of_a_stretched_network_is_its_own_guests_gateway(hosts: tuple
         hosts[0].networks.ensure_network(replace(stretched(spec), up=False))
     assert not one.pings("10.9.0.1")  # the other host doesn't answer in its place
     assert two.pings("10.9.0.1")
+
+
+def test_requests_for_addresses_travel_only_where_the_host_does_not_answer(
+    hosts: tuple[Host, Host],
+) -> None:
+    plain, served = NetworkSpec(uuid4()), isolated()
+    for spec, travels, numbers in ((plain, True, (1, 2)), (served, False, (5, 6))):
+        ports = [port_on(spec, number) for number in numbers]
+        if spec.has_addresses:
+            ports = [both(spec, number) for number in numbers]
+        one, two = join(hosts, spec, (ports[0], ports[1]), vni=VNI + numbers[0])
+        mac = one.port.mac
+        request = frame(mac, 0x0800, udp("0.0.0.0", "255.255.255.255", 68, 67))  # noqa: S104
+        assert passes(one, two, request) == travels
 
 
 def test_a_guest_that_leaves_is_forgotten_by_the_other_host(hosts: tuple[Host, Host]) -> None:
