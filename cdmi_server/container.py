@@ -8,7 +8,7 @@ from uuid import uuid4
 import falcon
 
 from backends.acl import AceMask
-from backends.objects import SNAPSHOTS, Address, Child, Found, NewObject, ObjectChanges, ObjectKind
+from backends.objects import SNAPSHOTS, Address, Found, NewObject, ObjectChanges, ObjectKind
 from cdmi_server import bodies, relocation, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
@@ -78,15 +78,15 @@ def children_fields(call: Call, found: Found) -> dict[str, Any]:
     """All the children or a range of them, by name; `childrenrange` says which."""
     asked = call.selection.range_of("children")
     if asked is None:
-        children = [marked(child) for child in call.cloud.children(found)]
+        children = [marked(name, kind) for name, kind in call.cloud.child_names(found)]
         return {"childrenrange": ranges.whole(len(children)), "children": children}
-    children = [marked(child) for child in call.cloud.children(found, asked.first, asked.count)]
+    children = [marked(name, kind) for name, kind in call.cloud.child_names(found, asked.first, asked.count)]
     shown = f"{asked.first}-{asked.first + len(children) - 1}" if children else ""
     return {"childrenrange": shown, "children": children}
 
 
-def marked(child: Child) -> str:
-    return child.name + MARKS.get(child.kind, "")
+def marked(name: str, kind: ObjectKind) -> str:
+    return name + MARKS.get(kind, "")
 
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:

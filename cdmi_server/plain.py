@@ -162,7 +162,7 @@ def list_container(call: Call, found: Found) -> None:
     """A page for browsers, else a name a line; the standard leaves open what this is."""
     page = call.site.page_size
     if "text/html" not in accepted(call.request):
-        names = [marked(child) for child in call.cloud.children(found)]
+        names = [marked(name, kind) for name, kind in call.cloud.child_names(found)]
         call.response.content_type = "text/plain; charset=utf-8"
         call.response.data = "".join(f"{name}\n" for name in names).encode()
         return
@@ -171,7 +171,7 @@ def list_container(call: Call, found: Found) -> None:
     total = call.cloud.count_children(found)
     rows = [
         html.Row(
-            marked(child),
+            marked(child.name, child.kind),
             "./" + escaped(child.name + ("/" if child.kind is ObjectKind.CONTAINER else "")),
             child.kind.value,
             child.size_bytes if child.kind is ObjectKind.DATAOBJECT else None,

@@ -75,6 +75,8 @@ def check_permit(connection: Connection, disk: Disk, machine_id: UUID) -> None:
 
 def first_restricted(connection: Connection, disk_ids: Sequence[UUID]) -> UUID | None:
     """One of these disks that is for certain machines only; a new machine is none of them."""
+    if not disk_ids:
+        return None
     row = connection.execute(
         "SELECT id FROM disk WHERE id = ANY(%s) AND restricted ORDER BY id LIMIT 1", [list(disk_ids)]
     ).fetchone()

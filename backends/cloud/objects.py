@@ -69,6 +69,17 @@ class ObjectDoor(WayDoor):
             ).fetchall()
         return [Child(row[0], ObjectKind(row[1]), row[2], row[3], row[4] or "") for row in rows]
 
+    def child_names(
+        self, container: Found, offset: int = 0, limit: int | None = None
+    ) -> Sequence[tuple[str, ObjectKind]]:
+        """As `children`, but no more of each than its name and kind."""
+        self.require(container, AceMask.LIST_CONTAINER)
+        parameters = {"parent": container.object.id, "limit": limit, "offset": offset}
+        with self._read() as connection:
+            rows = connection.execute(query("objects.child_names"), parameters, binary=True).fetchall()
+        kinds = {kind.value: kind for kind in ObjectKind}
+        return [(name, kinds[kind]) for name, kind in rows]
+
     def count_children(self, container: Found) -> int:
         with self._read() as connection:
             row = connection.execute(query("objects.count_children"), {"parent": container.object.id}).fetchone()

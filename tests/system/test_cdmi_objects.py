@@ -181,6 +181,8 @@ def test_children_are_read_in_ranges(client: Client) -> None:
         client.plain("PUT", f"/cdmi/{name}", b"")
     part = client.send("GET", "/cdmi/?childrenrange;children:1-2", CONTAINER).json
     assert part == {"childrenrange": "1-2", "children": ["b", "c"]}
+    beyond = client.send("GET", "/cdmi/?childrenrange;children:99-100", CONTAINER).json
+    assert beyond == {"childrenrange": "", "children": []}
     assert client.send("GET", "/cdmi/?children:9-12", CONTAINER).json == {"children": []}
 
 

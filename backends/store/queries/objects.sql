@@ -50,6 +50,15 @@ SELECT o.name, o.kind, o.size_bytes, o.modified_at, o.mimetype FROM stored_objec
 WHERE o.parent_id = %(parent)s AND o.name <> 'cdmi_snapshots'
 ORDER BY o.name LIMIT %(limit)s OFFSET %(offset)s
 
+-- The way to the first of them is in the index alone, however far it is.
+-- name: child_names
+SELECT o.name, o.kind FROM stored_object o
+WHERE o.parent_id = %(parent)s AND o.name <> 'cdmi_snapshots' AND o.name >= (
+    SELECT s.name FROM stored_object s WHERE s.parent_id = %(parent)s AND s.name <> 'cdmi_snapshots'
+    ORDER BY s.name LIMIT 1 OFFSET %(offset)s
+)
+ORDER BY o.name LIMIT %(limit)s
+
 -- name: count_children
 SELECT count(*) FROM stored_object o WHERE o.parent_id = %(parent)s AND o.name <> 'cdmi_snapshots'
 
