@@ -75,7 +75,7 @@ class _Steps:
         for owner, name in CHANGES:
             setattr(owner, name, self._ends_a_step(getattr(owner, name)))
         pathlib.Path.unlink = self._ends_a_removal(pathlib.Path.unlink)  # type: ignore[method-assign]
-        links._netlink = self._netlink(links._netlink)  # pyroute2 makes its methods per object
+        links._OPEN = self._netlink(links._OPEN)  # pyroute2 makes its methods per object
         psycopg.Cursor.execute = self._ends_a_statement(psycopg.Cursor.execute)  # type: ignore[method-assign]
         psycopg.Transaction.__exit__ = self._ends_a_transaction(psycopg.Transaction.__exit__)  # type: ignore[method-assign]
 
