@@ -123,6 +123,28 @@ class Architecture(StrEnum):
     X64 = "x64"
 
 
+class Direction(StrEnum):
+    """Of the packets that a rule is about, as the guest sees it."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRule:
+    """Something that a security group allows, on IPv4 and IPv6 unless `remote` says which. `icmp` is echo alone."""
+
+    direction: Direction
+    protocol: str | None = None
+    """`tcp`, `udp` or `icmp`; None for all, whatever they are."""
+    ports: tuple[int, int] | None = None
+    """The first and the last port at the server's side, of tcp and udp; None for all."""
+    remote: str | None = None
+    """The other end's subnet, CIDR; None together with `group_id` None for anybody."""
+    group_id: UUID | None = None
+    """The group that the other end is in, on the same network."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """A category that users make to group their resources (OCCI's user mixin). `location` is a path, `/my/`."""
