@@ -20,6 +20,7 @@ from backends.machines.probe import probe
 from backends.machines.spec import DomainType
 from backends.networks.addresses import default_gateway
 from backends.networks.driver import Networks
+from backends.networks.groups import Groups
 from backends.store.database import Database
 
 log = structlog.get_logger()
@@ -67,6 +68,7 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             pool=pool,
             networks=Networks(tag, settings.state / "networks", settings.wiring),
             files=files,
+            groups=Groups(tag),
             seeds=settings.state / "seeds",
             values=settings.values_folder,
             graceful_stop_s=settings.graceful_stop_s,

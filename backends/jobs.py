@@ -32,6 +32,7 @@ class Kind(StrEnum):
     NETWORK = "network"
     DISK = "disk"
     IMAGE = "image"
+    GROUP = "group"
 
 
 _application = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())

@@ -213,6 +213,35 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityGroup:
+    """What its members may get and send; nothing else passes but answers to that."""
+
+    id: UUID
+    project_id: UUID
+    title: str | None
+    summary: str | None
+    rules: tuple[GroupRule, ...]
+    is_default: bool
+    """Whether it is that of the project's machines which are in no other."""
+    state: LinkState
+    state_message: str
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLink:
+    """A machine in a security group."""
+
+    id: UUID
+    machine_id: UUID
+    group_id: UUID
+    state: LinkState
+    state_message: str
+    title: str | None = None
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """A virtual machine with its interfaces and attachments."""
 
@@ -252,6 +281,8 @@ class Machine:
     """Of the VNC display; another at each start."""
     max_cores: int | None = None
     """Up to which it may grow while it runs, as its resource template said; None: not at all."""
+    groups: tuple[GroupLink, ...] = ()
+    """None: its project's default security group."""
 
 
 class NetworkClass(StrEnum):
@@ -367,6 +398,22 @@ class NewAttachment:
 
 
 @dataclass(frozen=True, slots=True)
+class NewGroup:
+    title: str | None = None
+    summary: str | None = None
+    rules: tuple[GroupRule, ...] = ()
+    tag_ids: tuple[UUID, ...] = ()
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroupLink:
+    group_id: UUID
+    title: str | None = None
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewMachine:
     title: str | None = None
     summary: str | None = None
@@ -382,6 +429,7 @@ class NewMachine:
     user_data: str | None = None
     interfaces: tuple[NewInterface, ...] = ()
     attachments: tuple[NewAttachment, ...] = ()
+    groups: tuple[NewGroupLink, ...] = ()
     tag_ids: tuple[UUID, ...] = ()
     id: UUID | None = None
 

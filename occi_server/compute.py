@@ -26,7 +26,7 @@ from backends.model import (
 )
 from backends.states import MACHINE_ACTIONS
 from backends.terms import USER_DATA_MAX_BYTES
-from occi_server import console, names, networkinterface, storagelink, values
+from occi_server import console, names, networkinterface, securitygroup, storagelink, values
 from occi_server.entities import (
     ActionType,
     Attribute,
@@ -239,6 +239,7 @@ def compute_type(templates: Templates, storage_link: EntityType[Attachment]) -> 
         links = (
             *(networkinterface.describe(interface) for interface in machine.interfaces),
             *(storagelink.describe(storage_link, attachment) for attachment in machine.attachments),
+            *(securitygroup.describe_link(link) for link in machine.groups),
             *console.of_machine(machine, templates),
         )
         return Resource(
@@ -257,19 +258,28 @@ def compute_type(templates: Templates, storage_link: EntityType[Attachment]) -> 
         machine = NewMachine(**wanted.fields, tag_ids=wanted.tag_ids)
         interfaces = []
         attachments = []
+        groups = []
         for link in wanted.links:
-            if link_kind(link) == names.NETWORK_INTERFACE:
+            made = link_kind(link)
+            if made == names.NETWORK_INTERFACE:
                 interfaces.append(networkinterface.inline(link))
+            elif made == names.SECURITY_GROUP_LINK:
+                groups.append(securitygroup.inline(link))
             else:
                 attachments.append(storagelink.inline(storage_link, link))
         return cloud.create_machine(
-            dataclasses.replace(machine, interfaces=tuple(interfaces), attachments=tuple(attachments))
+            dataclasses.replace(
+                machine, interfaces=tuple(interfaces), attachments=tuple(attachments), groups=tuple(groups)
+            )
         )
 
     def add_links(cloud: Cloud, machine_id: UUID, links: Sequence[SentLink]) -> None:
         for link in links:
-            if link_kind(link) == names.NETWORK_INTERFACE:
+            made = link_kind(link)
+            if made == names.NETWORK_INTERFACE:
                 cloud.create_interface(machine_id, networkinterface.inline(link))
+            elif made == names.SECURITY_GROUP_LINK:
+                cloud.join_group(machine_id, securitygroup.inline(link))
             else:
                 cloud.attach(machine_id, storagelink.inline(storage_link, link))
 
@@ -292,8 +302,16 @@ def compute_type(templates: Templates, storage_link: EntityType[Attachment]) -> 
 
 def link_kind(link: SentLink) -> CategoryId:
     """What an inline link is to be: its own category says so, else its relation, else where it leads."""
-    by_relation = {names.NETWORK: names.NETWORK_INTERFACE, names.STORAGE: names.STORAGE_LINK}
-    by_place = {"/network/": names.NETWORK_INTERFACE, "/storage/": names.STORAGE_LINK}
+    by_relation = {
+        names.NETWORK: names.NETWORK_INTERFACE,
+        names.STORAGE: names.STORAGE_LINK,
+        names.SECURITY_GROUP: names.SECURITY_GROUP_LINK,
+    }
+    by_place = {
+        "/network/": names.NETWORK_INTERFACE,
+        "/storage/": names.STORAGE_LINK,
+        securitygroup.LOCATION: names.SECURITY_GROUP_LINK,
+    }
     for category in link.categories:
         if category in by_relation.values():
             return category
@@ -303,4 +321,6 @@ def link_kind(link: SentLink) -> CategoryId:
     for place, category in by_place.items():
         if link.target.startswith(place):
             return category
-    raise Invalid(f"The link to {link.target!r} is of no kind: expected a network or a storage of this cloud.")
+    raise Invalid(
+        f"The link to {link.target!r} is of no kind: expected a network, a storage or a security group of this cloud."
+    )

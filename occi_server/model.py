@@ -19,6 +19,7 @@ from occi_server.compute import compute_type
 from occi_server.entities import Attribute, EntityType, MixinType, identified, summarised, titled
 from occi_server.network import NETWORK
 from occi_server.networkinterface import NETWORK_INTERFACE
+from occi_server.securitygroup import SECURITY_GROUP, SECURITY_GROUP_LINK
 from occi_server.site import Site
 from occi_server.storage import storage_type
 from occi_server.storagelink import storage_link_type
@@ -75,8 +76,10 @@ def model_of(site: Site) -> Model:
         compute_type(templates, storage_link),
         NETWORK,
         storage_type(site, templates),
+        SECURITY_GROUP,
         NETWORK_INTERFACE,
         storage_link,
+        SECURITY_GROUP_LINK,
     )
     mixins = {mixin.mixin.id: mixin for kind in types for mixin in kind.mixins}
     console_kind = Kind(

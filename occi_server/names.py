@@ -24,6 +24,8 @@ NETWORK = CategoryId(INFRASTRUCTURE, "network")
 STORAGE = CategoryId(INFRASTRUCTURE, "storage")
 NETWORK_INTERFACE = CategoryId(INFRASTRUCTURE, "networkinterface")
 STORAGE_LINK = CategoryId(INFRASTRUCTURE, "storagelink")
+SECURITY_GROUP = CategoryId(INFRASTRUCTURE, "securitygroup")
+SECURITY_GROUP_LINK = CategoryId(INFRASTRUCTURE, "securitygrouplink")
 
 OS_TEMPLATE = CategoryId(INFRASTRUCTURE, "os_tpl")
 RESOURCE_TEMPLATE = CategoryId(INFRASTRUCTURE, "resource_tpl")

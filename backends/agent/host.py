@@ -20,6 +20,7 @@ from backends.machines.errors import MachineError
 from backends.machines.hypervisor import Hypervisor
 from backends.model import NetworkClass
 from backends.networks.driver import Networks
+from backends.networks.groups import Groups
 from backends.networks.spec import NetworkSpec, Tunnel
 from backends.store.database import Connection, Database, query
 
@@ -40,6 +41,7 @@ class Host:
     pool: DiskPool
     networks: Networks
     files: DiskFiles
+    groups: Groups
     seeds: Path
     values: Path
     graceful_stop_s: float

@@ -15,6 +15,7 @@ import structlog
 from backends import jobs
 from backends.agent.consoles import Consoles
 from backends.agent.disk import converge_disk
+from backends.agent.groups import converge_group
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.agent.image import converge_image
 from backends.agent.machine import converge_machine
@@ -34,6 +35,7 @@ CONVERGE: dict[Kind, Callable[[Host, UUID], object]] = {
     Kind.NETWORK: converge_network,
     Kind.DISK: converge_disk,
     Kind.IMAGE: converge_image,
+    Kind.GROUP: converge_group,
 }
 CONSOLES_S = 1
 MEASURE_S = 15

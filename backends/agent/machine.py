@@ -15,6 +15,7 @@ import structlog
 
 from backends import jobs
 from backends.agent.disk import converge_disk
+from backends.agent.groups import absent_port, ensure_port_groups
 from backends.agent.host import DRIVER_ERRORS, Host, network_spec, tell_other_hosts, with_remotes
 from backends.agent.served import ServedDisk, answers, iscsi_source, served_disk
 from backends.disks.inspect import ImageFormat
@@ -304,7 +305,7 @@ def _deactivate(host: Host, machine: WantedMachine, observed: Observed | None) -
 def _settle_inactive(host: Host, machine: WantedMachine, message: str) -> None:
     for interface in machine.interfaces:
         if interface.deleting:
-            host.networks.absent_port(interface.id)
+            absent_port(host, interface.id)
             _forget_link(host, "interface", interface.id)
     for disk in machine.disks:
         if disk.deleting:
@@ -344,7 +345,7 @@ def _settle(
 def _remove(host: Host, machine: WantedMachine) -> None:
     host.hypervisor.absent(machine.id)
     for interface in machine.interfaces:
-        host.networks.absent_port(interface.id)
+        absent_port(host, interface.id)
     for disk in machine.disks:
         host.hypervisor.secret_absent(disk.id)
     host.pool.absent(root_disk(machine.id))
@@ -443,7 +444,7 @@ def _plugged_interface(host: Host, interface: WantedInterface) -> DomainInterfac
 
 def _ensure_port(host: Host, machine: WantedMachine, interface: WantedInterface) -> None:
     if interface.deleting:
-        host.networks.absent_port(interface.id)
+        absent_port(host, interface.id)
         _forget_link(host, "interface", interface.id)
         return
     with host.exclusively(Kind.NETWORK, interface.network.id):
@@ -451,6 +452,7 @@ def _ensure_port(host: Host, machine: WantedMachine, interface: WantedInterface)
     port = Port(
         interface.id, interface.network.id, interface.mac, interface.address, machine.hostname, interface.address6
     )
+    ensure_port_groups(host, interface.id)
     known = host.networks.port(interface.id)
     host.networks.ensure_port(interface.network, port)
     if known is None or known.mac != port.mac:
@@ -482,6 +484,8 @@ def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, inte
         plugged = None
     if plugged is None or not interface.is_active:
         _ensure_port(host, machine, interface)
+    elif not interface.deleting:
+        ensure_port_groups(host, interface.id)
     if plugged is None and not interface.deleting:
         host.hypervisor.ensure_interface_attached(machine.id, _plugged_interface(host, interface))
     return True

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from backends import jobs
+from backends.agent.groups import restore_groups
 from backends.agent.host import Host, network_spec, with_remotes
 from backends.disks.pool import disk, root_disk
 from backends.jobs import Kind
@@ -52,6 +53,8 @@ def sweep(host: Host) -> None:
     with host.networks.exclusively():  # a port made after its row was read would pass for a leftover
         rows = _read(host)
         _restore_networks(host, rows)
+        for what in restore_groups(host):
+            log.warning("network repaired", what=what)
     for kind, resource_id in _unsettled(host, rows, disks, taps):
         with host.connection() as connection:
             jobs.defer(connection, host.name, kind, resource_id)

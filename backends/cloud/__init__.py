@@ -10,6 +10,7 @@ from __future__ import annotations
 from backends.cloud.disk_bytes import DiskBytesDoor
 from backends.cloud.disks import DiskChanges
 from backends.cloud.exports import ExportDoor
+from backends.cloud.groups import GroupChanges
 from backends.cloud.images import ImageDoor
 from backends.cloud.links import AttachmentChanges, InterfaceChanges, LinkDoor
 from backends.cloud.machines import MachineChanges, MachineDoor
@@ -21,6 +22,7 @@ __all__ = [
     "AttachmentChanges",
     "Cloud",
     "DiskChanges",
+    "GroupChanges",
     "InterfaceChanges",
     "MachineChanges",
     "NetworkChanges",

@@ -33,6 +33,8 @@ NOUNS = {
     "network": "network",
     "interface": "network interface",
     "attachment": "storage link",
+    "security_group": "security group",
+    "group_link": "security group link",
     "image": "image",
 }
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_permits, first_restricted
+from backends.cloud.groups import GroupDoor
 from backends.cloud.images import ImageDoor
 from backends.cloud.links import LinkDoor
 from backends.errors import Conflict, Invalid, NotApplicable
@@ -61,7 +62,7 @@ class MachineChanges(TypedDict, total=False):
     user_data: str | None
 
 
-class MachineDoor(LinkDoor, ImageDoor):
+class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
     """Machines, with their interfaces and attachments."""
 
     def machines(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Machine]:
@@ -132,6 +133,8 @@ class MachineDoor(LinkDoor, ImageDoor):
                 self._insert_interface(connection, machine_id, network, NewInterface(network.id), "eth0")
             for attachment in new.attachments:
                 self._insert_attachment(connection, machine_id, attachment, has_root=image is not None)
+            for group in new.groups:
+                self.join_group(machine_id, group)
             self._tag_new(connection, new.tag_ids, machine_id)
             if not forbidden:
                 self._converge(connection, host, Kind.MACHINE, machine_id)

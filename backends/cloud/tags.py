@@ -14,7 +14,8 @@ OWNED = (
     "SELECT id FROM {} WHERE id = ANY(%(ids)s) AND NOT deleting AND (%(scope)s::uuid IS NULL OR project_id = %(scope)s)"
 )
 OWNED_OF_EVERY_KIND = " UNION ALL ".join(
-    OWNED.format(table) for table in ("machine", "disk", "network", "interface", "attachment")
+    OWNED.format(table)
+    for table in ("machine", "disk", "network", "interface", "attachment", "security_group", "group_link")
 )
 
 

@@ -8,7 +8,7 @@ Members of a group are told by their MAC address, which nobody else can have on 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from ipaddress import ip_network
@@ -60,30 +60,74 @@ class Policy:
         return f"members_{_digest(self.network_id, group_id)}"
 
 
+class _Wanted:
+    """The policies of these interfaces, each once, and the taps that have it."""
+
+    def __init__(self, cloud_tag: str, ports: Mapping[UUID, Policy]) -> None:
+        self.policies = {policy.name: policy for policy in ports.values()}
+        self.taps: dict[str, list[str]] = {name: [] for name in self.policies}
+        for interface_id, policy in ports.items():
+            self.taps[policy.name].append(tap_name(cloud_tag, interface_id))
+        self.chains = {chain["name"]: chain for chain in fixed_chains()}
+        self.chains |= {
+            policy.chain(which): {"name": policy.chain(which)}
+            for policy in self.policies.values()
+            for which in VERDICT_MAPS
+        }
+        self.members = {
+            policy.member_set(group_id): macs
+            for policy in self.policies.values()
+            for group_id, macs in policy.members.items()
+        }
+
+
 class Groups:
-    """The table of one cloud on this host. It has no memory of its own: who calls knows all policies."""
+    """The table of one cloud on this host. Who calls knows all policies, and changes it in one thread at a time.
+
+    What it has applied it remembers only to spare doing so again, and to tell what others have changed.
+    """
 
     def __init__(self, cloud_tag: str) -> None:
         self._tag = cloud_tag
+        self._applied: dict[UUID, Policy] = {}
         self._table = f"altostratus_{cloud_tag}_groups"
+
+    def has(self, interface_id: UUID, policy: Policy) -> bool:
+        """Whether that has been applied already."""
+        return self._applied.get(interface_id) == policy
+
+    def policy_of(self, interface_id: UUID) -> Policy | None:
+        return self._applied.get(interface_id)
 
     def ensure_port(self, interface_id: UUID, policy: Policy) -> bool:
         """The tap obeys the policy from now on; False when the table must be restored first."""
         tap = tap_name(self._tag, interface_id)
         entering = self._entries("add", policy, [tap])
         commands = list(self._policy(policy))
-        if nft.run([*commands, *entering]) is None:
-            return True
-        leaving = [self._leave(tap, name) for name in VERDICT_MAPS]  # it had another policy
-        return nft.run([*commands, *leaving, *entering]) is None
+        leaving = [self._leave(tap, name) for name in VERDICT_MAPS]
+        for attempt in ([*commands, *entering], [*commands, *leaving, *entering]):  # it may have another policy
+            if nft.run(attempt) is None:
+                self._note({policy.name: policy})
+                self._applied[interface_id] = policy
+                return True
+        return False
 
     def ensure_policies(self, policies: Iterable[Policy]) -> bool:
         """As `ensure_port`, for whatever taps have them already."""
-        commands = [command for policy in policies for command in self._policy(policy)]
-        return not commands or nft.run(commands) is None
+        named = {policy.name: policy for policy in policies}
+        commands = [command for policy in named.values() for command in self._policy(policy)]
+        if commands and nft.run(commands) is not None:
+            return False
+        self._note(named)
+        return True
+
+    def _note(self, changed: Mapping[str, Policy]) -> None:
+        for interface_id, policy in self._applied.items():
+            self._applied[interface_id] = changed.get(policy.name, policy)
 
     def absent_port(self, interface_id: UUID) -> None:
         """The tap, if it is still there, passes nothing from now on."""
+        self._applied.pop(interface_id, None)
         tap = tap_name(self._tag, interface_id)
         leaving = [self._leave(tap, name) for name in VERDICT_MAPS]
         if nft.run(leaving) is not None:  # it isn't in all of them, or in none
@@ -91,22 +135,18 @@ class Groups:
                 nft.run([one])
 
     def restore(self, ports: Mapping[UUID, Policy]) -> list[str]:
-        """Makes the table what these interfaces need, if it isn't, and says what was wrong with it.
+        """Makes the table what these interfaces need, if it isn't, and says what others have changed of it.
 
         What flows there are is kept, so that nobody's connections break.
         """
-        policies = {policy.name: policy for policy in ports.values()}
-        taps: dict[str, list[str]] = {name: [] for name in policies}
-        for interface_id, policy in ports.items():
-            taps[policy.name].append(tap_name(self._tag, interface_id))
         listing = self._listing()
-        if not ports:
-            if listing is not None:
-                self._do([{"delete": {"table": {"family": FAMILY, "name": self._table}}}])
-            return []
-        wrong, is_stale = self._faults(listing, policies, taps)
-        if wrong or is_stale:
-            self._do(list(self._replacement(listing or [], policies.values(), taps)))
+        wanted, applied = _Wanted(self._tag, ports), _Wanted(self._tag, self._applied)
+        wrong = self._faults(listing, applied) if applied.policies else []
+        if not ports and listing is not None:
+            self._do([{"delete": {"table": {"family": FAMILY, "name": self._table}}}])
+        elif ports and (self._faults(listing, wanted) or self._has_more(listing, wanted)):
+            self._do(list(self._replacement(listing or [], wanted)))
+        self._applied = dict(ports)
         return wrong
 
     def _do(self, commands: list[Json]) -> None:
@@ -151,46 +191,48 @@ class Groups:
     def _guests(self) -> str:
         return f"{self._tag}{TAP}*"
 
-    def _replacement(
-        self, listing: list[Json], policies: Collection[Policy], taps: Mapping[str, list[str]]
-    ) -> Iterator[Json]:
+    def _replacement(self, listing: list[Json], wanted: _Wanted) -> Iterator[Json]:
         """What is there and wanted is filled anew and not made anew: the kernel shows packets the new rules of chains
         a moment before the new elements of sets, and a map that isn't filled yet would stop them.
         """
         table = {"family": FAMILY, "name": self._table}
-        chains = {chain["name"]: chain for chain in fixed_chains()}
-        chains |= {policy.chain(which): {} for policy in policies for which in VERDICT_MAPS}
-        members = {policy.member_set(group_id) for policy in policies for group_id in policy.members}
-        kept: set[str] = set()
         yield {"add": {"table": table}}
         if listing:
             yield {"flush": {"table": table}}
-        for entry in listing:
-            if "map" in entry:
-                yield {"flush": {"map": self._named(entry["map"]["name"])}}
-        for entry in listing:
-            for kind, wanted in (("map", VERDICT_MAPS), ("set", FLOW_SETS.keys() | members), ("chain", chains)):
-                name = entry.get(kind, {}).get("name")
-                if name is None:
-                    continue
-                if name in wanted and (kind != "chain" or _shape(entry[kind]) == _shape({"name": name} | chains[name])):
-                    kept.add(name)
-                else:
-                    yield {"delete": {kind: self._named(name)}}
-        for name, types in FLOW_SETS.items():
-            if name not in kept:
-                shape = {"type": types, "flags": ["timeout"], "timeout": UNANSWERED_S, "size": FLOWS_MAX}
-                yield {"add": {"set": self._named(name) | shape}}
-        for name in VERDICT_MAPS:
-            if name not in kept:
-                yield {"add": {"map": self._named(name) | {"type": "ifname", "map": "verdict"}}}
-        for name, chain in chains.items():
-            if name not in kept:
-                yield {"add": {"chain": self._named(name) | chain}}
+        yield from ({"flush": {"map": self._named(entry["map"]["name"])}} for entry in listing if "map" in entry)
+        kept: set[str] = set()
+        for kind, name in self._there(listing):
+            shape = next(entry[kind] for entry in listing if entry.get(kind, {}).get("name") == name)
+            if self._is_wanted(kind, shape, wanted):
+                kept.add(name)
+            else:
+                yield {"delete": {kind: self._named(name)}}
+        yield from self._objects(wanted, kept)
         yield from self._rules(fixed_rules(self._guests))
-        for policy in policies:
+        for policy in wanted.policies.values():
             yield from self._policy(policy)
-            yield from self._entries("add", policy, taps[policy.name])
+            yield from self._entries("add", policy, wanted.taps[policy.name])
+
+    def _objects(self, wanted: _Wanted, kept: Container[str]) -> Iterator[Json]:
+        of_flows = {"flags": ["timeout"], "timeout": UNANSWERED_S, "size": FLOWS_MAX}
+        objects = [("set", name, {"type": types} | of_flows) for name, types in FLOW_SETS.items()]
+        objects += [("map", name, {"type": "ifname", "map": "verdict"}) for name in VERDICT_MAPS]
+        objects += [("chain", name, chain) for name, chain in wanted.chains.items()]
+        for kind, name, shape in objects:
+            if name not in kept:
+                yield {"add": {kind: self._named(name) | shape}}
+
+    @staticmethod
+    def _there(listing: list[Json]) -> list[tuple[str, str]]:
+        """What the table has, in an order in which it can be deleted."""
+        return [(kind, entry[kind]["name"]) for kind in ("map", "set", "chain") for entry in listing if kind in entry]
+
+    @staticmethod
+    def _is_wanted(kind: str, there: Json, wanted: _Wanted) -> bool:
+        name = there["name"]
+        if kind == "chain":
+            return name in wanted.chains and _shape(there) == _shape(wanted.chains[name])
+        return name in VERDICT_MAPS if kind == "map" else name in FLOW_SETS or name in wanted.members
 
     # What there is
 
@@ -201,43 +243,45 @@ class Groups:
         is_there = any(entry.get("table", {}).get("name") == self._table for entry in entries)
         return ours if is_there else None
 
-    def _faults(
-        self, listing: list[Json] | None, policies: Mapping[str, Policy], taps: Mapping[str, list[str]]
-    ) -> tuple[list[str], bool]:
-        """How the table differs from what it should be, a sentence each, and whether it has policies too many."""
+    def _has_more(self, listing: list[Json] | None, wanted: _Wanted) -> bool:
+        return any(
+            not self._is_wanted(kind, entry[kind], wanted)
+            for entry in listing or ()
+            for kind in ("map", "set", "chain")
+            if kind in entry
+        )
+
+    def _faults(self, listing: list[Json] | None, wanted: _Wanted) -> list[str]:
+        """What the table lacks of what it should be, a sentence each."""
         if listing is None:
-            return [f"The firewall table {FAMILY} {self._table} was missing."], False
-        wrong: list[str] = []
-        wanted: dict[str, list[str]] = {chain["name"]: [] for chain in fixed_chains()}
-        wanted |= {policy.chain(which): [] for policy in policies.values() for which in VERDICT_MAPS}
+            return [f"The firewall table {FAMILY} {self._table} was missing."]
         rules = [*fixed_rules(self._guests)]
-        for policy in policies.values():
+        for policy in wanted.policies.values():
             rules += _policy_rules(policy)
+        should: dict[str, list[str]] = {chain: [] for chain in wanted.chains}
         for chain, comment, expressions in rules:
-            wanted[chain].append(_comment(comment, expressions))
-        actual: dict[str, list[str]] = {entry["chain"]["name"]: [] for entry in listing if "chain" in entry}
+            should[chain].append(_comment(comment, expressions))
+        have: dict[str, list[str]] = {name: [] for kind, name in self._there(listing) if kind == "chain"}
         for entry in listing:
             if "rule" in entry:
-                actual[entry["rule"]["chain"]].append(entry["rule"].get("comment", ""))
-        if any(actual.get(chain) != comments for chain, comments in wanted.items()):
+                have[entry["rule"]["chain"]].append(entry["rule"].get("comment", ""))
+        shapes = {_shape(entry["chain"]) for entry in listing if "chain" in entry}
+        wrong: list[str] = []
+        if any(have.get(chain) != comments for chain, comments in should.items()) or any(
+            _shape(chain) not in shapes for chain in wanted.chains.values()
+        ):
             wrong.append(f"The rules of firewall table {FAMILY} {self._table} had been changed.")
-        hooks = {_shape(entry["chain"]) for entry in listing if "chain" in entry}
-        if not {_shape(chain) for chain in fixed_chains()} <= hooks:
-            wrong.append(f"The chains of firewall table {FAMILY} {self._table} had been changed.")
-        wrong += self._element_faults(listing, policies, taps)
-        return wrong, bool(actual.keys() - wanted.keys())
+        return wrong + self._element_faults(listing, wanted)
 
-    def _element_faults(
-        self, listing: list[Json], policies: Mapping[str, Policy], taps: Mapping[str, list[str]]
-    ) -> list[str]:
-        wanted: dict[str, set[str]] = {name: set() for name in VERDICT_MAPS}
-        for policy in policies.values():
-            for name in VERDICT_MAPS:
-                wanted[name] |= {f"{tap} {policy.chain(name)}" for tap in taps[policy.name]}
-            wanted |= {policy.member_set(group_id): set(macs) for group_id, macs in policy.members.items()}
-        there = {entry[kind]["name"]: kind for entry in listing for kind in ("map", "set") if kind in entry}
-        wrong = []
-        for name, should in wanted.items():
+    def _element_faults(self, listing: list[Json], wanted: _Wanted) -> list[str]:
+        elements: dict[str, set[str]] = {name: set(macs) for name, macs in wanted.members.items()}
+        for name in VERDICT_MAPS:
+            elements[name] = {
+                f"{tap} {policy.chain(name)}" for policy in wanted.policies.values() for tap in wanted.taps[policy.name]
+            }
+        there = {name: kind for kind, name in self._there(listing)}
+        wrong: list[str] = []
+        for name, should in elements.items():
             have = self._elements(there[name], name) if name in there else set()
             if have != should:
                 stray, missing = len(have - should), len(should - have)
@@ -260,15 +304,14 @@ def _policy_rules(policy: Policy) -> list[Rule]:
     rules: list[Rule] = []
     for rule in policy.rules:
         is_in = rule.direction is Direction.IN
-        chain, back = (RECEIVING, ANSWERING) if is_in else (SENDING, ANSWERED)
         way = "in" if is_in else "out"
-        for expressions in _matches(policy, rule, turned=False):
-            rules.append((policy.chain(chain), "", [*expressions, goto(f"begun_{way}")]))
-        for expressions in _matches(policy, rule, turned=True):
-            rules.append((policy.chain(back), "", [*expressions, goto(f"answer_{way}")]))
-    for chain in (SENDING, RECEIVING):
-        rules.append((policy.chain(chain), "nothing else", [DROP]))
-    return rules
+        chain, back = (RECEIVING, ANSWERING) if is_in else (SENDING, ANSWERED)
+        rules += [
+            (policy.chain(back if turned else chain), "", [*expressions, goto(f"{verb}_{way}")])
+            for turned, verb in ((False, "begun"), (True, "answer"))
+            for expressions in _matches(policy, rule, turned=turned)
+        ]
+    return rules + [(policy.chain(chain), "nothing else", [DROP]) for chain in (SENDING, RECEIVING)]
 
 
 def _matches(policy: Policy, rule: GroupRule, *, turned: bool) -> Iterator[list[Json]]:

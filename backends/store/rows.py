@@ -11,8 +11,11 @@ from backends.model import (
     Allocation,
     Architecture,
     Attachment,
+    Direction,
     Disk,
     DiskState,
+    GroupLink,
+    GroupRule,
     Image,
     ImageState,
     Interface,
@@ -22,6 +25,7 @@ from backends.model import (
     Network,
     NetworkClass,
     Pool,
+    SecurityGroup,
     Tag,
 )
 
@@ -68,6 +72,9 @@ ATTACHMENT_COLUMNS = (
 )
 
 
+GROUP_LINK_COLUMNS = "{0}.id, {0}.machine_id, {0}.group_id, {0}.state, {0}.state_message, {0}.title, "
+
+
 def interface_from_row(row: Row) -> Interface:
     return Interface(
         _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), row[3], row[4], row[5], row[6],
@@ -82,6 +89,29 @@ def attachment_from_row(row: Row) -> Attachment:
     )  # fmt: skip
 
 
+def group_link_from_row(row: Row) -> GroupLink:
+    return GroupLink(_uuid(row[0]), _uuid(row[1]), _uuid(row[2]), LinkState(row[3]), row[4], row[5], _tags_from(row[6]))
+
+
+def rule_from_row(row: Row) -> GroupRule:
+    direction, protocol, first, last, remote, group_id = row
+    ports = None if first is None else (first, last)
+    return GroupRule(Direction(direction), protocol, ports, remote, None if group_id is None else UUID(group_id))
+
+
+def rule_row(rule: GroupRule) -> list[str | int | None]:
+    first, last = rule.ports or (None, None)
+    group_id = None if rule.group_id is None else str(rule.group_id)
+    return [rule.direction.value, rule.protocol, first, last, rule.remote, group_id]
+
+
+def group_from_row(row: Row) -> SecurityGroup:
+    return SecurityGroup(
+        row[0], row[1], row[2], row[3], tuple(map(rule_from_row, row[4])), row[5], LinkState(row[6]), row[7],
+        _tags_from(row[8]),
+    )  # fmt: skip
+
+
 def machine_from_row(row: Row) -> Machine:
     return Machine(
         row[0], row[1], row[2], row[3], row[4], Architecture(row[5]), row[6], row[7], row[8], row[9], row[10],
@@ -93,6 +123,7 @@ def machine_from_row(row: Row) -> Machine:
         row[24],
         row[25],
         row[26],
+        tuple(map(group_link_from_row, row[27])) if row[27] else (),
     )  # fmt: skip
 
 
@@ -136,7 +167,9 @@ MACHINES = Table(
     + ") ORDER BY n.sequence) FROM interface n WHERE n.machine_id = r.id AND NOT n.deleting),"
     " (SELECT json_agg(json_build_array(" + ATTACHMENT_COLUMNS.format("a") + _tags("a.id")
     + ") ORDER BY a.sequence) FROM attachment a WHERE a.machine_id = r.id AND NOT a.deleting), " + _tags("r.id")
-    + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id), r.console_password, r.max_cores"
+    + ", EXISTS (SELECT FROM console_log l WHERE l.machine_id = r.id), r.console_password, r.max_cores,"
+    " (SELECT json_agg(json_build_array(" + GROUP_LINK_COLUMNS.format("l") + _tags("l.id")
+    + ") ORDER BY l.sequence) FROM group_link l WHERE l.machine_id = r.id)"
     " FROM machine r LEFT JOIN image i ON i.id = r.image_id AND NOT i.deleting",
     _columns("summary", "hostname", "architecture", "cores", "memory_mib", "share", "size_name", "ssh_key",
              "user_data", "root_size_bytes", "host")
@@ -172,6 +205,20 @@ ATTACHMENTS = Table(
     "SELECT " + ATTACHMENT_COLUMNS.format("r") + _tags("r.id") + " FROM attachment r",
     _columns("machine_id", "disk_id", "device", "mount_point"),
     attachment_from_row,
+)
+GROUPS = Table(
+    "security_group",
+    "SELECT r.id, r.project_id, r.title, r.summary, r.rules, r.is_default, r.state, r.state_message, "
+    + _tags("r.id")
+    + " FROM security_group r",
+    _columns("summary", "rules"),
+    group_from_row,
+)
+GROUP_LINKS = Table(
+    "group_link",
+    "SELECT " + GROUP_LINK_COLUMNS.format("r") + _tags("r.id") + " FROM group_link r",
+    _columns("machine_id", "group_id"),
+    group_link_from_row,
 )
 IMAGES = Table(
     "image",

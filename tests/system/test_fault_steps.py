@@ -22,10 +22,14 @@ import pytest
 from backends.cloud import Cloud, disk_bytes
 from backends.errors import TryLater
 from backends.model import (
+    Direction,
     Disk,
+    GroupRule,
     Machine,
     NewAttachment,
     NewDisk,
+    NewGroup,
+    NewGroupLink,
     NewInterface,
     NewMachine,
     NewNetwork,
@@ -152,6 +156,22 @@ def a_plain_machine_and_things_to_plug(cloud: Cloud) -> None:
     a_network(cloud)
 
 
+def a_group(cloud: Cloud) -> None:
+    cloud.create_group(NewGroup(title="web", rules=(GroupRule(Direction.IN, "tcp", (80, 80)),)))
+
+
+def the_group(cloud: Cloud) -> UUID:
+    return next(found.id for found in cloud.groups() if not found.is_default)
+
+
+def join(cloud: Cloud) -> None:
+    cloud.join_group(the_machine(cloud), NewGroupLink(the_group(cloud)))
+
+
+def change_rules(cloud: Cloud) -> None:
+    cloud.update_group(the_group(cloud), {"rules": (GroupRule(Direction.OUT, "udp", (53, 54)),)})
+
+
 MACHINE = [a_network_and_a_disk, a_machine]
 SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
     "machine made": ([a_network_and_a_disk], a_machine),
@@ -170,6 +190,9 @@ SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
     "machine deleted with all it has": (MACHINE, delete_all),
     "disk and interface plugged": ([a_plain_machine_and_things_to_plug], plug_both),
     "disk and interface unplugged": ([*MACHINE, stop], unplug_both),
+    "group joined": ([a_group, a_plain_machine], join),
+    "group's rules changed": ([a_group, a_plain_machine, join], change_rules),
+    "group left": ([a_group, a_plain_machine, join], lambda cloud: cloud.leave_group(cloud.group_links()[0].id)),
     "disk made": ([], a_disk),
     "disk grown": ([a_disk], lambda cloud: cloud.resize_disk(the_disk(cloud), 3 * MIB)),
     "plugged disk grown": (MACHINE, lambda cloud: cloud.resize_disk(the_disk(cloud), 3 * MIB)),

@@ -6,6 +6,7 @@ What must hold when an agent has nothing left to do is checked here, in the data
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,9 @@ from altostratus.settings import Settings
 from backends.cloud import Cloud
 from backends.disks.pool import DiskPool
 from backends.networks.driver import Networks
+from backends.networks.groups import Policy
 from backends.networks.links import links
+from backends.networks.spec import tap_name
 from backends.opened import OpenedDisks
 from backends.store.database import Database
 from backends.values import Values
@@ -160,6 +163,9 @@ def delete_everything(world: World) -> None:
     for network in world.cloud.networks():
         if not network.shared:
             world.cloud.delete_network(network.id)
+    for group in world.cloud.groups():
+        if not group.is_default:
+            world.cloud.delete_group(group.id)
     with world.database.connection() as connection:
         connection.execute("UPDATE image SET deleting = true WHERE name <> %s", [IMAGE])
 
@@ -213,8 +219,21 @@ def check_as_wanted(world: World) -> None:
     present = {found.name for found in links() if found.name.startswith(f"{world.tag}t")}
     assert present - taps == set() or world.rows("SELECT 1 FROM machine WHERE wanted = 'suspended'")
     assert taps - present == set()
+    check_groups(world)
     for row in world.rows("SELECT id, cidr IS NOT NULL AND wanted = 'active' FROM network"):
         assert len(dhcp_servers_of(world, str(row[0]))) == int(row[1]), row
+
+
+def check_groups(world: World) -> None:
+    """Each interface is at the policy of its machine's groups, and the rules are theirs."""
+    wanted = {}
+    for interface_id, network_id, group_ids in world.rows(
+        "SELECT interface_id, network_id, group_ids FROM interface_groups"
+    ):
+        wanted[tap_name(world.tag, interface_id)] = Policy(network_id, tuple(group_ids)).chain("receiving")
+    listing = output("nft", "-j", "list", "map", "bridge", f"altostratus_{world.tag}_groups", "receiving")
+    elements = json.loads(listing)["nftables"][1]["map"].get("elem", []) if listing else []
+    assert {tap: verdict["goto"]["target"] for tap, verdict in elements} == wanted
 
 
 def _is_shared(world: World, network_id: UUID) -> bool:

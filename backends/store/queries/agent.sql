@@ -71,6 +71,7 @@ WITH untagged AS (
     DELETE FROM tagging WHERE resource_id = %(id)s
         OR resource_id IN (SELECT id FROM interface WHERE machine_id = %(id)s)
         OR resource_id IN (SELECT id FROM attachment WHERE machine_id = %(id)s)
+        OR resource_id IN (SELECT id FROM group_link WHERE machine_id = %(id)s)
 ), unsaved AS (
     UPDATE image SET state = 'error', state_message = 'the compute was deleted before it was saved'
     WHERE source_machine_id = %(id)s AND state = 'pending'
