@@ -52,9 +52,10 @@ def ensure_port_groups(host: Host, interface_id: UUID) -> None:
 
 def absent_port(host: Host, interface_id: UUID) -> None:
     """The tap, if it is still there, passes nothing from now on, and is nobody's member."""
-    policy = host.groups.policy_of(interface_id)
-    host.groups.absent_port(interface_id)
-    host.networks.absent_port(interface_id)
+    with host.networks.exclusively():
+        policy = host.groups.policy_of(interface_id)
+        host.groups.absent_port(interface_id)
+        host.networks.absent_port(interface_id)
     if policy is not None:
         _tell_members(host, policy.group_ids)
 
