@@ -34,7 +34,18 @@ def agent(database: Database, host: str, tmp_path: Path) -> Iterator[Host]:
     unused = cast(Any, None)
     try:
         with inside(name):
-            made = Host(host, database, unused, unused, Networks(TAG, tmp_path), Groups(TAG), tmp_path, 1)
+            made = Host(
+                name=host,
+                database=database,
+                hypervisor=unused,
+                pool=unused,
+                networks=Networks(TAG, tmp_path),
+                files=unused,
+                groups=Groups(TAG),
+                seeds=tmp_path,
+                values=tmp_path,
+                graceful_stop_s=1,
+            )
             yield made
             made.groups.restore({})
             assert TAG not in run("nft", "list", "tables")
