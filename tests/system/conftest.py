@@ -35,6 +35,16 @@ OS_TEMPLATE = "http://altostratus.local/occi/os_tpl#default"
 SWEEP_S = 3
 """Often, so that whatever a sweep could disturb meets one."""
 SHARED_NETWORKS = count(140)
+AGENTS = """
+while :; do
+    "$PYTHON" -m altostratus agent &
+    while kill -0 $! 2>/dev/null; do
+        if [ -e "$FOLDER/kill" ]; then kill -9 $!; wait $!; rm "$FOLDER/kill"; fi
+        sleep 0.2
+    done
+done
+"""
+"""Of a storage host in a lab machine: one after another, each until it is killed by way of a file."""
 IMAGE_VARIABLE = "ALTOSTRATUS_TEST_IMAGE"
 DEFAULT_IMAGE = Path(os.environ.get(IMAGE_VARIABLE, repository() / ".cache" / "default.qcow2"))
 

@@ -6,6 +6,7 @@ a forwarded port.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -13,18 +14,30 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from live import User, eventually, inline_link, make_guest, make_key, remove
+from live import Guest, User, eventually, inline_link, make_guest, make_key, remove
 
 from tests.conftest import repository, wait_until
-from tests.system.conftest import Gateway, free_port, make_gateway
+from tests.system.conftest import AGENTS, DEFAULT_IMAGE, OS_TEMPLATE, Gateway, free_port, make_gateway
 
 pytestmark = pytest.mark.timeout(1200)
 
 MIB = 2**20
+SERVED = "http://altostratus.local/occi/storage_tpl#iscsi"
+READ_ONLY = "local.altostratus.storage.readonly"
+WRITE = """
+i=0
+while [ $i -lt 24 ]; do
+    dd if=/dev/urandom of=/data/file bs=64k count=1 seek=$i conv=notrunc,fsync 2>/dev/null || exit 1
+    i=$((i + 1))
+done
+"""
 CONTAINER = "application/cdmi-container"
 BOOT_LIMIT_S = 400
 """The lab and guests are emulated at once on what may be two busy cores."""
@@ -41,9 +54,21 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     gateway.stop()
 
 
+@dataclass(frozen=True)
+class StorageHost:
+    """A lab machine in which an agent is started again whenever it ends. It ends by kill -9 when `kill` is called."""
+
+    name: str
+    folder: Path
+
+    def kill(self) -> None:
+        (self.folder / "kill").touch()
+        wait_until(lambda: not (self.folder / "kill").exists(), BOOT_LIMIT_S)
+
+
 @pytest.fixture(scope="module")
-def storage_host(gateway: Gateway) -> Iterator[str]:
-    """The name of the storage host, whose agent is alive."""
+def storage_host(gateway: Gateway) -> Iterator[StorageHost]:
+    """Its agent is alive."""
     folder, port = Path(tempfile.mkdtemp(prefix="altostratus-storage.")), free_port()
     settings = {
         "ALTOSTRATUS_POOL": "iscsi",
@@ -53,14 +78,16 @@ def storage_host(gateway: Gateway) -> Iterator[str]:
         "ALTOSTRATUS_DATABASE": "host=10.0.2.100 port=5432 user=altostratus dbname=postgres sslmode=disable",
         "ALTOSTRATUS_SWEEP_S": "5",
         "ALTOSTRATUS_LOG_FORMAT": "json",
+        "PYTHON": sys.executable,
+        "FOLDER": str(folder),
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
                 sys.executable, repository() / "deploy/lab/run", "--seconds", "1100", "--forward", str(port),
                 "--reach", gateway.state / "postgres/.s.PGSQL.5432",
-                "env", *(f"{name}={value}" for name, value in settings.items()),
-                sys.executable, "-m", "altostratus", "agent",
+                "--share", folder,
+                "env", *(f"{name}={value}" for name, value in settings.items()), "sh", "-c", AGENTS,
             ],
             cwd=repository(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
@@ -72,7 +99,7 @@ def storage_host(gateway: Gateway) -> Iterator[str]:
 
     try:
         wait_until(is_alive, BOOT_LIMIT_S)
-        yield "store1"
+        yield StorageHost("store1", folder)
         assert process.poll() is None, (folder / "log").read_text()[-3000:]
     finally:
         process.terminate()
@@ -93,51 +120,69 @@ def secrets_of(gateway: Gateway) -> list[str]:
 
 
 def test_disk_of_a_storage_host_outlives_the_guests_that_write_and_read_it(
-    gateway: Gateway, storage_host: str, user: User, tmp_path: Path
+    gateway: Gateway, storage_host: StorageHost, user: User, tmp_path: Path
 ) -> None:
+    made_from_image = user.make("storage", {"occi.storage.size": 0.5}, [OS_TEMPLATE, SERVED])
     disk = user.make_storage(0.0625, "served")
     eventually(lambda: user.state(disk) == "online", "the disk's being served", BOOT_LIMIT_S)
     with gateway.connect() as connection:
         row = connection.execute("SELECT host, pool FROM disk WHERE id = %s", [disk.rpartition("/")[2]]).fetchone()
-    assert row == (storage_host, "iscsi")
+    assert row == (storage_host.name, "iscsi")
 
     key = make_key(tmp_path)
     writer = make_guest(user, key)
     writer.wait_for_boot()
-    link = user.link("storagelink", writer.path, disk)
+    link = _attached_when_its_portal_answers(gateway, user, writer.path, disk)
     eventually(lambda: writer.has_disk(disk), "the disk in the guest")
     device = writer.device(link)
     writer.output(f"mke2fs -q {device} && mkdir -p /data && mount -t ext4 {device} /data")
-    writer.output("dd if=/dev/urandom of=/data/file bs=1M count=8 2>/dev/null && sync")
+    with ThreadPoolExecutor(1) as thread:
+        writing = thread.submit(writer.output, WRITE)
+        storage_host.kill()
+        _kill_agent(gateway)
+        writing.result()
     written = writer.output("sha256sum /data/file")
     user.change(disk, {"occi.storage.size": 0.125})
     writer.wait_for(f"[ $(cat /sys/class/block/{device.rpartition('/')[2]}/size) = {128 * MIB // 512} ]")
+    user.wait_for(disk, "online")
+    copy = _location(user.act(disk, "backup"))
+    eventually(lambda: "it is copied when it is detached" in user.message(copy), "the copy's refusal", BOOT_LIMIT_S)
+    eventually(lambda: user.state(disk) == "online", "the disk's being itself again")
     (emulator,) = [found for found in emulators() if writer.id in found[1]]
     os.kill(emulator[0], signal.SIGKILL)
     remove(user, writer.path)
     eventually(lambda: not _is_attached(gateway, disk), "the disk's coming free")
 
-    reader = make_guest(user, key, links=[inline_link(disk)])
+    user.wait_for(copy, "online", BOOT_LIMIT_S)
+    user.wait_for(made_from_image, "online", BOOT_LIMIT_S)
+    reader = make_guest(user, key, links=[inline_link(disk), inline_link(copy), inline_link(made_from_image)])
+    _kill_agent(gateway)
     reader.wait_for_boot()
-    (link,) = user.link_paths(reader.path, "storagelink")
-    device = reader.device(link)
-    reader.output(f"mkdir -p /data && mount -t ext4 {device} /data")
-    assert reader.output("sha256sum /data/file") == written
-    reader.output("umount /data")
-    assert len(secrets_of(gateway)) == 1
+    links = user.link_paths(reader.path, "storagelink")
+    for each in links[:2]:
+        reader.output(f"mkdir -p /data && mount -t ext4 {reader.device(each)} /data")
+        assert reader.output("sha256sum /data/file") == written
+        reader.output("umount /data")
+    read = reader.output(f"head -c {4 * MIB} {reader.device(links[2])} | sha256sum")
+    assert read.split()[0] == _sha256_of_image(tmp_path, 4 * MIB)
+    assert len(secrets_of(gateway)) == 3
 
-    user.delete(link)
+    user.delete(links[0])
     eventually(lambda: not reader.has_disk(disk), "the disk's leaving the guest")
-    eventually(lambda: not user.exists(link), "the link's end")
-    assert secrets_of(gateway) == []
-    remove(user, disk)
-    eventually(lambda: _is_forgotten(gateway, disk), "the disk's end on its host")
+    eventually(lambda: not user.exists(links[0]), "the link's end")
+    assert len(secrets_of(gateway)) == 2
+    _many_read_and_none_writes(user, reader, disk)
     remove(user, reader.path)
+    for each in (disk, copy, made_from_image):
+        eventually(lambda each=each: not _is_attached(gateway, each), "the disk's coming free")  # type: ignore[misc]
+        remove(user, each)
+        eventually(lambda each=each: _is_forgotten(gateway, each), "the disk's end on its host")  # type: ignore[misc]
+    assert secrets_of(gateway) == []
     eventually(lambda: not machines_left(gateway), "the end of all that was made")
 
 
 def test_a_disk_exported_by_cdmi_is_written_and_read_by_that_initiator_outside_and_by_no_other(
-    gateway: Gateway, storage_host: str, user: User
+    gateway: Gateway, storage_host: StorageHost, user: User
 ) -> None:
     initiator = "iqn.2026-01.org.example:outside"
     url, cdmi = "/cdmi/2.0.0/disks/outside/", {"Accept": CONTAINER, "Content-Type": CONTAINER}
@@ -183,6 +228,55 @@ def initiate(export: dict[str, Any], initiator: str, secret: str, *commands: str
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
+
+
+def _attached_when_its_portal_answers(gateway: Gateway, user: User, compute: str, disk: str) -> str:
+    """The link of a disk whose portal is away for a while, and whose compute's agent is killed when it is back."""
+    set_portal = "UPDATE host SET portal = %s WHERE name = 'store1'"
+    with gateway.connect() as connection:
+        portal = connection.execute("SELECT portal FROM host WHERE name = 'store1'").fetchone()
+        connection.execute(set_portal, ["127.0.0.1:1"])
+        link = user.make("storagelink", {"occi.core.source": compute, "occi.core.target": disk})
+        eventually(lambda: "portal 127.0.0.1:1" in user.message(link), "what the link waits for", BOOT_LIMIT_S)
+        assert (user.state(link), user.state(compute)) == ("inactive", "active")
+        connection.execute(set_portal, portal)
+    _kill_agent(gateway)
+    user.wait_for(link, "active")
+    assert user.message(link) == ""
+    return link
+
+
+def _kill_agent(gateway: Gateway) -> None:
+    for process in gateway.processes("altostratus agent"):
+        os.kill(process, signal.SIGKILL)
+
+
+def _many_read_and_none_writes(user: User, guest: Guest, disk: str) -> None:
+    """The guest, and a machine without an operating system."""
+    user.change(disk, {READ_ONLY: True})
+    user.wait_for(disk, "online")
+    other = user.make("compute", {"occi.compute.memory": 0.0625}, links=[inline_link(disk)])
+    link = user.link("storagelink", guest.path, disk)
+    user.wait_for(other, "active")
+    device = guest.device(link)
+    assert guest.output(f"cat /sys/class/block/{device.rpartition('/')[2]}/ro") == "1"
+    assert guest.output(f"mount -t ext4 -o ro,noload {device} /data && ls /data/file") == "/data/file"
+    assert not guest.answers(f"dd if=/dev/zero of={device} bs=4096 count=1 oflag=direct")
+    refused = user.send("POST", disk, {"attributes": {READ_ONLY: False}})
+    assert (refused.status_code, "detach it first" in refused.text) == (409, True)
+    remove(user, other)
+
+
+def _location(made: httpx.Response) -> str:
+    return httpx.URL(made.headers["Location"]).path
+
+
+def _sha256_of_image(folder: Path, length: int) -> str:
+    """Of its first bytes, where a boot loader and a file system begin."""
+    raw = folder / "image.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", DEFAULT_IMAGE, raw], check=True, timeout=60)
+    with raw.open("rb") as file:
+        return hashlib.sha256(file.read(length)).hexdigest()
 
 
 def machines_left(gateway: Gateway) -> list[str]:

@@ -23,7 +23,7 @@ from backends.cloud import Cloud
 from backends.model import DiskState, Export, NewDisk, Pool
 from backends.store.database import Connection
 from tests.conftest import repository, wait_until
-from tests.system.conftest import free_port
+from tests.system.conftest import AGENTS, free_port
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -47,17 +47,6 @@ class StorageHost:
 
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
-
-
-AGENTS = """
-while :; do
-    "$PYTHON" -m altostratus agent &
-    while kill -0 $! 2>/dev/null; do
-        if [ -e "$FOLDER/kill" ]; then kill -9 $!; wait $!; rm "$FOLDER/kill"; fi
-        sleep 0.2
-    done
-done
-"""
 
 
 @pytest.fixture

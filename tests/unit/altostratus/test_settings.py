@@ -47,6 +47,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("STATE", "state", "state is 'state': it must be a whole path"),
         ("LISTEN", "8787", "HOST:PORT"),
         ("LISTEN", "localhost:99999", "HOST:PORT"),
+        ("ISCSI_THIN_POOL", "storage", "iscsi_thin_pool is 'storage': it must be GROUP/POOL"),
+        ("ISCSI_THIN_POOL", "-f/pool", "it must be GROUP/POOL"),
         ("DOMAIN_TYPE", "xen", "domain_type is 'xen': expected 'auto', 'kvm' or 'qemu'"),
         ("SHARED_NETWORK", "127.0.0.0/8", "loopback"),
         ("OCCI_SCHEME", "http://schemas.ogf.org/occi/", "domain of the site's own"),
