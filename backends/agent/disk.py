@@ -16,6 +16,7 @@ from backends.agent.filling import fill_disk
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.disks.pool import disk as pool_disk
 from backends.jobs import Kind
+from backends.machines.errors import AnotherCopyRuns
 from backends.machines.spec import Power
 from backends.model import DiskState
 from backends.store.database import Connection, query
@@ -23,6 +24,7 @@ from backends.store.database import Connection, query
 log = structlog.get_logger()
 
 WRITE_AGAIN_S = 5
+COPY_AGAIN_S = 1
 """What failed in the middle."""
 
 
@@ -54,7 +56,10 @@ class WantedDisk:
 
 
 def converge_disk(host: Host, disk_id: UUID) -> bool:
-    """False while somebody reads its bytes, and it can't become what it should be: then it is tried again."""
+    """False while it can't become what it should be: somebody reads its bytes, or its machine's other disk is copied.
+
+    Then it is tried again.
+    """
     with _exclusively(host, disk_id), host.exclusively(Kind.DISK, disk_id):
         with host.connection() as connection:
             disk = _read(connection, disk_id)
@@ -67,6 +72,9 @@ def converge_disk(host: Host, disk_id: UUID) -> bool:
                 return True
             if not _ensure(host, disk):
                 return False
+        except AnotherCopyRuns:
+            disk_bytes.ask_again(host, disk_id, COPY_AGAIN_S, "not copied")
+            return False
         except DRIVER_ERRORS as error:
             log.warning("disk not converged", disk=str(disk_id), reason=str(error))
             _observed(host, disk, DiskState.ERROR, str(error), generation=disk.observed_generation)

@@ -174,9 +174,16 @@ def read_qcow2_header(image: BinaryIO) -> Qcow2Header:
     if backing_offset:
         if backing_length > 1023:
             raise ImageRefused(f"the qcow2 image has a backing file's name of {backing_length} bytes; 1023 is the most")
-        image.seek(min(backing_offset, 2**62))
+        _seek_within(image, backing_offset)
         backing_file = image.read(backing_length).decode(errors="replace")
     return Qcow2Header(version, size_bytes, backing_file, encryption != 0, bool(incompatible & 0b100))
+
+
+def _seek_within(image: BinaryIO, offset: int) -> None:
+    length = image.seek(0, 2)
+    if offset >= length:
+        raise ImageRefused(f"the image's header names byte {offset}, but the image ends after {length} bytes")
+    image.seek(offset)
 
 
 def check_qcow2(image: BinaryIO) -> None:
@@ -203,7 +210,7 @@ def check_vmdk(image: BinaryIO) -> None:
         raise ImageRefused("the VMDK image has no data of its own and must stand alone")
     if descriptor_sector == 0 or not 0 < descriptor_sectors * SECTOR_BYTES <= MAX_DESCRIPTOR_BYTES:
         raise ImageRefused("the VMDK image has no descriptor inside: use a monolithic VMDK")
-    image.seek(min(descriptor_sector * SECTOR_BYTES, 2**62))
+    _seek_within(image, descriptor_sector * SECTOR_BYTES)
     descriptor = image.read(MAX_DESCRIPTOR_BYTES).split(b"\0", 1)[0].decode(errors="replace")
     kind = re.search(r'^\s*createType\s*=\s*"([^"]*)"', descriptor, re.MULTILINE)
     if kind is None or kind.group(1) not in ("monolithicSparse", "streamOptimized"):

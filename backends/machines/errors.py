@@ -37,6 +37,10 @@ class MachineBusy(MachineError):
     """Another operation on the machine is under way: try again later."""
 
 
+class AnotherCopyRuns(MachineBusy):
+    """A disk of the machine is being copied, and its disks are copied one after the other."""
+
+
 class DeviceConflict(MachineError):
     """Another disk or interface is plugged where this one should go."""
 

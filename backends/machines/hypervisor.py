@@ -20,9 +20,9 @@ from backends.machines import copying, devices, iscsi_secrets, observation
 from backends.machines.connection import Connection
 from backends.machines.domain_xml import METADATA_NAMESPACE, domain_name, domain_xml, parse_metadata
 from backends.machines.errors import (
+    AnotherCopyRuns,
     InvalidSpec,
     MachineAbsent,
-    MachineBusy,
     NotOurs,
     WrongPower,
 )
@@ -348,7 +348,7 @@ class Hypervisor:
     def _one_copy_at_a_time(self, machine_id: UUID) -> Iterator[None]:
         with self._copying_lock:
             if machine_id in self._copying:
-                raise MachineBusy(f"another disk of machine {machine_id} is being copied")
+                raise AnotherCopyRuns(f"another disk of machine {machine_id} is being copied")
             self._copying.add(machine_id)
         try:
             yield

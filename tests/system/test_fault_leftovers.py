@@ -6,9 +6,10 @@ from uuid import uuid4
 
 from altostratus.agent import opened_host
 from altostratus.settings import Settings
+from backends.agent.disk import converge_disk
 from backends.agent.image import converge_image
 from backends.disks.pool import disk as volume
-from backends.model import NewDisk, NewInterface, NewMachine, NewNetwork, SaveMethod, StopMethod
+from backends.model import NewAttachment, NewDisk, NewInterface, NewMachine, NewNetwork, SaveMethod, StopMethod
 from backends.store.database import query
 from tests.system.worlds import IMAGE, MIB, Worlds
 
@@ -47,6 +48,22 @@ def test_a_copy_that_fails_does_not_become_an_empty_disk(worlds: Worlds) -> None
             assert not (world.state / "pool" / "disks" / f"{copy.id}.qcow2").exists()
 
         moved.rename(path)
+        world.settle()
+        assert world.cloud.disk(copy.id).state == "online"
+
+
+def test_a_copy_that_waits_for_another_of_its_machine_is_no_error(worlds: Worlds) -> None:
+    with worlds.one() as world:
+        disk = world.cloud.create_disk(NewDisk(size_bytes=MIB))
+        machine = world.cloud.create_machine(NewMachine(memory_mib=32, attachments=(NewAttachment(disk.id),)))
+        world.settle()
+        copy = world.cloud.backup_disk(disk.id)
+
+        with opened_host(Settings(**world.settings)) as host, host.hypervisor._one_copy_at_a_time(machine.id):
+            assert not converge_disk(host, copy.id)
+
+        shown = world.cloud.disk(copy.id)
+        assert (shown.state, shown.state_message) == ("offline", "")
         world.settle()
         assert world.cloud.disk(copy.id).state == "online"
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from backends.disks.errors import ImageRefused
@@ -195,6 +195,8 @@ def test_other_formats_are_refused_by_name(tmp_path: Path, start: bytes, reason:
     magic=st.sampled_from([b"QFI\xfb\0\0\0\x03", b"QFI\xfb\0\0\0\x02", b"KDMV", b"conectix", b""]),
     rest=st.binary(max_size=700),
 )
+@example(magic=b"QFI\xfb\0\0\0\x03", rest=b"\x7f" + bytes(10) + b"\x01" + bytes(600))
+@example(magic=b"KDMV", rest=bytes(8) + struct.pack("<QQQQ", 1, 0, 2**54, 1) + bytes(600))
 def test_any_header_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, magic: bytes, rest: bytes) -> None:
     image = tmp_path_factory.getbasetemp() / "any-header"
     image.write_bytes(magic + rest)
