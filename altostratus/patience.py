@@ -34,6 +34,9 @@ LARGE_BYTES = 1 << 20
 """An answer beyond this counts as a transfer: what is smaller is soon with the client, or with the kernel."""
 RETRY_AFTER_S = 5
 BUSY = b"Too many large bodies are on their way; try again.\n"
+LENGTH_MAX_BYTES = 2**63 - 1
+"""Of a body: a file has no more."""
+TOO_LONG = f"The body is said to be too long: at most {LENGTH_MAX_BYTES} bytes are expected.\n".encode()
 LATE = b"The request was not here in time.\n"
 
 T = TypeVar("T")
@@ -227,6 +230,11 @@ def in_turn(application: Wsgi, places: int, read_before_bytes: int) -> Wsgi:
     transfers = threading.BoundedSemaphore(TRANSFERS_AT_ONCE)
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        announced = environ.get("CONTENT_LENGTH") or "0"
+        if announced.isdecimal() and int(announced) > LENGTH_MAX_BYTES:
+            told = [("Content-Type", "text/plain"), ("Content-Length", str(len(TOO_LONG)))]
+            start_response("413 Request Entity Too Large", told)
+            return [TOO_LONG]
         body = environ["wsgi.input"]
         try:
             first = bytes(body.read(read_before_bytes))

@@ -49,6 +49,8 @@ class AceFlag(IntFlag):
 
 
 ALL_PERMS: Final = AceMask(0x1F07FF)
+REPAIR: Final = AceMask.READ_ACL | AceMask.WRITE_ACL
+"""What no list takes from the owner of an object and from the project's administrators."""
 PASSED_ON: Final = AceFlag.OBJECT_INHERIT | AceFlag.CONTAINER_INHERIT
 
 MASKS: Final[Mapping[str, int]] = {

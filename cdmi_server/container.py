@@ -49,7 +49,8 @@ def answer_created(call: Call, made: Found) -> None:
     call.response.set_header("Location", call.request.prefix + escaped(path_of(call, made)))
     fields = common_fields(call, made)
     fields["metadata"] = metadata_field(call, made)
-    fields |= children_fields(call, made)
+    if made.rights & AceMask.LIST_CONTAINER:
+        fields |= children_fields(call, made)
     call.answer_json(CONTAINER, fields, status=falcon.HTTP_201)
 
 

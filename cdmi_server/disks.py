@@ -123,6 +123,9 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
     else:
         fields = bodies.changed_fields(call, disk.fields, body)
         metadata = changed_metadata(call.site, {**disk.metadata, SIZE: str(disk.size_bytes)}, body, call.selection)
+        is_named = SIZE in (call.selection.parts_of("metadata") or ())
+        if is_named and metadata is not None and SIZE not in metadata:
+            raise Invalid(f"{SIZE} can't be deleted: expected a number of bytes")
     with call.cloud.atomically():
         asked = Asked() if metadata is None else _split(metadata)
         call.cloud.change_named_disk(disk, asked.wishes, asked.own, fields)
@@ -189,8 +192,8 @@ def _split(metadata: Mapping[str, Any]) -> Asked:
     if others:
         raise Invalid(f"{', '.join(others)} means nothing for a disk: expected {SIZE} and items of your own")
     wishes = DiskWishes()
-    given = metadata.get(SIZE)
-    if given is not None:
+    if SIZE in metadata:
+        given = metadata[SIZE]
         if isinstance(given, bool) or not re.fullmatch(r"[1-9][0-9]{0,17}", str(given), re.ASCII):
             raise Invalid(f'{SIZE} is {str(given)[:40]!r}: expected a number of bytes, such as "1073741824"')
         wishes["size_bytes"] = int(given)

@@ -73,16 +73,7 @@ STORAGE_ITEMS = (
 
 SERVERS = frozenset({item.name for item in STORAGE_ITEMS if item.name != "cdmi_acl"} | {"cdmi_atime", "cdmi_acount"})
 """Clients send them back when they write what they have read; they are passed over."""
-NOT_OBEYED = frozenset(
-    {
-        "cdmi_assignedsize",
-        "cdmi_authentication_methods",
-        "cdmi_versioning",
-        "cdmi_versions_count",
-        "cdmi_versions_age",
-        "cdmi_versions_size",
-    }
-)
+NOT_OBEYED = frozenset({"cdmi_assignedsize", "cdmi_authentication_methods"})
 """The standard's other data system metadata: kept, since a client may ask for it, and without a `_provided`."""
 OF_QUEUES = frozenset(
     {

@@ -19,6 +19,7 @@ from cdmi_server.site import Site
 Claim = str | list[str] | None
 STORED = frozenset({ObjectKind.CONTAINER, ObjectKind.DATAOBJECT, ObjectKind.QUEUE})
 VALUED = frozenset({ObjectKind.CONTAINER, ObjectKind.DATAOBJECT})
+VERSIONING = ("cdmi_versioning", "cdmi_versions_count", "cdmi_versions_age", "cdmi_versions_size")
 REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 """A code of ISO 3166-1 or 3166-2."""
 
@@ -137,6 +138,7 @@ POLICIES = (
         "cdmi_sanitization_method",
         check=_not_done("cdmi_sanitization_method", "what is deleted isn't overwritten here"),
     ),
+    *(Policy(name, name, check=_not_done(name, "no versions are kept here")) for name in VERSIONING),
     Policy("cdmi_data_dispersion", "cdmi_data_dispersion"),
     Policy("cdmi_latency", "cdmi_latency"),
     Policy("cdmi_throughput", "cdmi_throughput"),

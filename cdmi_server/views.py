@@ -60,7 +60,7 @@ def metadata_field(call: Call, found: Found) -> dict[str, Any]:
 
 def select(call: Call, found: Found, fields: dict[str, Any]) -> dict[str, Any]:
     """What was asked for; fields that don't exist are left out. `NotAllowed` if nothing of it may be read."""
-    if not found.rights & (AceMask.READ_METADATA | AceMask.READ_OBJECT):
+    if not found.rights & (AceMask.READ_METADATA | AceMask.READ_OBJECT | AceMask.READ_ACL):
         raise NotAllowed("the access control list doesn't let the caller read anything of it")
     return {name: value for name, value in fields.items() if name in call.selection}
 

@@ -6,6 +6,7 @@ A project's tree is its own: nobody else reaches it, by a path or by an ID. With
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -54,6 +55,8 @@ RIGHT_NAMES = {
     AceMask.WRITE_RETENTION: "set its retention",
     AceMask.WRITE_RETENTION_HOLD: "put it on hold",
 }
+HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What ends a line, steers a terminal or turns text around: in a list of names, one would look like others."""
 Parts = dict[str, Any]
 """The columns that make a value."""
 CHANGES = (Event.MODIFY_PROCESSING, Event.MODIFY_COMPLETE, Event.CREATE_COMPLETE)
@@ -284,9 +287,17 @@ class ObjectDoor(WayDoor):
         }
         for name in sorted(changed):
             self.require(found, rights.get(name, AceMask.WRITE_METADATA))
+        if "cdmi_acl" in changed & new.keys():
+            self._check_unlockable(found, acls.parse_acl(new["cdmi_acl"]))
         retention.check_change(old, new, now)
         if changed - rights.keys():
             self._refuse_kept(found, now)
+
+    def _check_unlockable(self, found: Found, new: acls.Acl) -> None:
+        """Of what nobody owns, the root and the disks: a project may have no administrator who could mend the list."""
+        if not found.object.owner and not self._rights(new, found.object) & AceMask.WRITE_ACL:
+            user = self._caller.user_name
+            raise Invalid(f"cdmi_acl doesn't allow {user} WRITE_ACL: expected a list that its author can change again")
 
     def _refuse_kept(self, found: Found, now: datetime) -> None:
         for one in (*found.ancestors, found.object):
@@ -387,6 +398,9 @@ def check_name(name: str, kind: ObjectKind) -> None:
         raise Invalid(f"the name is {name[:80]!r}: names that start with cdmi_ are the standard's own")
     if not name or name in (".", "..") or any(character in name for character in "/?\0"):
         raise Invalid(f"the name is {name[:80]!r}: expected one without '/', '?' and NUL that isn't '.' or '..'")
+    if hidden := HIDDEN.search(name):
+        code = f"U+{ord(hidden[0]):04X}"
+        raise Invalid(f"the name is {name[:80]!a}: expected one without control characters such as {code}")
     if len(name.encode("utf-8", "surrogatepass")) > NAME_MAX_BYTES:
         raise Invalid(f"the name has {len(name)} characters: expected at most {NAME_MAX_BYTES} bytes")
 

@@ -309,6 +309,15 @@ def test_a_disk_keeps_the_fields_and_wishes_that_any_container_keeps(cdmi: CdmiC
         assert (refused.status_code, name[1:] in refused.text) == (400, True)
 
 
+@pytest.mark.parametrize("metadata", [{"cdmi_assignedsize": None}, {}, 5])
+def test_the_size_of_a_disk_is_not_taken_away(cdmi: CdmiClient, metadata: object) -> None:
+    make(cdmi, "data")
+    for method, path in (("PATCH", "/cdmi/2.0.0/disks/data/?metadata=cdmi_assignedsize"),
+                         ("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize")):  # fmt: skip
+        refused = cdmi.send(method, path, CONTAINER, {"metadata": metadata})
+        assert (refused.status_code, metadata == 5 or "assignedsize" in refused.text) == (400, True)
+
+
 def test_the_pool_of_a_disk_and_that_nobody_writes_to_it_show_in_both(
     cdmi: CdmiClient, occi: OcciClient, sql: Connection
 ) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, Client
+from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.cloud import Cloud
 from backends.errors import NotAllowed, NotFound
@@ -395,6 +395,46 @@ def test_an_access_control_list_decides_within_the_project(client: Client, datab
     assert [entry["aceflags"] for entry in inherited] == ["0x80", "0x80"]
     stranger = colleague(database, me, client, "third")
     assert stranger.send("GET", "/cdmi/box/o", DATAOBJECT).status_code == 403
+
+
+@pytest.mark.parametrize(("path", "kind"), [("o", DATAOBJECT), ("box/", CONTAINER), ("q", QUEUE)])
+@pytest.mark.parametrize("role", [Role.USER, Role.PROJECT_ADMIN])
+@pytest.mark.parametrize("deny", [[], [{"acetype": "DENY", "identifier": "EVERYONE@", "acemask": "0x1f07ff"}]])
+def test_a_list_never_locks_out_the_owner_or_an_administrator(
+    client: Client, database: Database, me: Caller, path: str, kind: str, role: Role, deny: list[dict[str, str]]
+) -> None:
+    uri = f"/cdmi/{path}"
+    assert client.send("PUT", uri, kind, {"metadata": {"cdmi_acl": deny, "a": "1"}}).status_code == 201
+    other = colleague(database, me, client)
+    assert other.send("GET", uri, kind).status_code == 403
+    assert other.send("PUT", f"{uri}?metadata:cdmi_acl", kind, {"metadata": {"cdmi_acl": []}}).status_code == 403
+
+    keeper = client if role is Role.USER else colleague(database, me, client, "admin", role)
+    seen = keeper.send("GET", uri, kind)
+    assert (seen.status_code, len(seen.json["metadata"]["cdmi_acl"])) == (200, len(deny))
+    assert "a" not in seen.json["metadata"]
+    assert not {"value", "children"} & seen.json.keys()
+    assert keeper.send("DELETE", uri, kind).status_code == 403
+    mine = [{"acetype": "ALLOW", "identifier": "EVERYONE@", "aceflags": "0x3", "acemask": "0x1f07ff"}]
+    assert keeper.send("PUT", f"{uri}?metadata:cdmi_acl", kind, {"metadata": {"cdmi_acl": mine}}).status_code == 204
+    assert keeper.send("DELETE", uri, kind).status_code == 204
+
+
+@pytest.mark.parametrize("path", ["", "disks/"])
+def test_what_nobody_owns_is_not_locked_by_who_could_not_unlock_it(
+    client: Client, database: Database, me: Caller, path: str
+) -> None:
+    uri = f"/cdmi/{path}?metadata:cdmi_acl"
+    nobody: dict[str, Any] = {"metadata": {"cdmi_acl": []}}
+    refused = client.send("PUT", uri, CONTAINER, nobody)
+    assert (refused.status_code, "dmi_acl" in refused.text) == (400, True)
+    mine = [{"acetype": "ALLOW", "identifier": "tester", "aceflags": "0x3", "acemask": "0x1f07ff"}]
+    assert client.send("PUT", uri, CONTAINER, {"metadata": {"cdmi_acl": mine}}).status_code == 204
+    admin = colleague(database, me, client, "admin", Role.PROJECT_ADMIN)
+    assert admin.send("PUT", uri, CONTAINER, nobody).status_code == 204
+    assert client.send("PUT", uri, CONTAINER, {"metadata": {"cdmi_acl": mine}}).status_code == 403
+    assert admin.send("PUT", uri, CONTAINER, {"metadata": {}}).status_code == 204
+    assert client.send("PUT", uri, CONTAINER, {"metadata": {"cdmi_acl": mine}}).status_code == 204
 
 
 def test_holds_and_retention_forbid_changes_and_only_grow(client: Client) -> None:

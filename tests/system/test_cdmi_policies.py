@@ -129,6 +129,10 @@ def test_retention_and_holds_are_provided_to_all_that_they_keep(client: Client) 
     [
         ("cdmi_encryption", "AES_XTS_256"),
         ("cdmi_sanitization_method", "zero"),
+        ("cdmi_versioning", "value"),
+        ("cdmi_versions_count", "3"),
+        ("cdmi_versions_age", "86400"),
+        ("cdmi_versions_size", "1048576"),
         ("cdmi_geographic_placement", ["CH"]),
         ("cdmi_value_hash", "MD5"),
         ("cdmi_value_hash", 5),

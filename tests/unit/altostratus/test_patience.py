@@ -222,6 +222,15 @@ def test_each_byte_of_a_body_arrives_in_its_place_and_none_of_the_next_request(
         sending.result()
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_length_that_no_body_can_have_is_refused_at_once(serve: Callable[[float], Server], method: str) -> None:
+    with serve(4 * PATIENCE_S).connect() as client, client.makefile("rb") as answer:
+        client.sendall(f"{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n".encode())
+        assert answer.readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+        length = int(http.client.parse_headers(answer)["Content-Length"])
+        assert answer.read(length).endswith(b"bytes are expected.\n")
+
+
 def test_a_client_that_waits_to_be_told_to_continue_is_told(serve: Callable[[float], Server]) -> None:
     with serve(PATIENCE_S).connect() as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
