@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from backends.cloud.named_disks import NamedDisk, identity_of_snapshots
@@ -140,18 +140,24 @@ def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
     return {name: value for name, value in items.items() if prefixes is None or name.startswith(prefixes)}
 
 
-def page(call: Call, names: tuple[str, ...], children: Sequence[str], size_bytes: int | None) -> None:
+def page(call: Call, names: tuple[str, ...], fields: Mapping[str, Any], size_bytes: int | None) -> None:
     """What there is, for people and by plain HTTP. `size_bytes` is of the disk, in whose container its value is."""
+    children = fields.get("children", [])
     if "text/html" not in accepted(call.request):
         call.response.content_type = "text/plain; charset=utf-8"
         call.response.data = "".join(f"{name}\n" for name in children).encode()
         return
+    shared = [
+        html.Export(name, export.get("type", name), export["permissions"])
+        for name, export in fields.get("exports", {}).items()
+    ]
+    about = html.About(fields["objectID"], fields["completionStatus"], size_bytes, shared)
     rows = [html.Row(name, "./" + escaped(name), "disk", size_bytes, "", "") for name in children]
     root = uri_of(call.version, (), ObjectKind.CONTAINER)
     crumbs = [html.Crumb(root, root), html.Crumb(f"{DISKS}/", escaped(uri(call, ())))]
     crumbs += [html.Crumb(f"{name}/", escaped(uri(call, names[: number + 1]))) for number, name in enumerate(names)]
     call.response.content_type = "text/html; charset=utf-8"
-    call.response.text = html.render_container(crumbs, rows, len(rows), None)
+    call.response.text = html.render_container(crumbs, rows, len(rows), None, about)
 
 
 def uri(call: Call, names: tuple[str, ...]) -> str:

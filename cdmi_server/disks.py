@@ -25,6 +25,7 @@ from cdmi_server.negotiation import (
     request_profile,
 )
 from cdmi_server.paths import escaped, parse_uri
+from cdmi_server.views import common_fields
 from renderers.cdmi.representation import CONTAINER, Version
 
 T = TypeVar("T")
@@ -89,12 +90,13 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
         case () if is_cdmi:
             fields = disk_views.all_fields(call)
         case ():
-            fields = {"children": [f"{name}/" for name in call.cloud.disk_names()]}
+            above = common_fields(call, call.cloud.find_object(Address((DISKS,))))
+            fields = {**above, "children": [f"{name}/" for name in call.cloud.disk_names()]}
         case _:
             disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
             fields, size_bytes = disk_views.disk_fields(call, disk), disk.size_bytes
     if not is_cdmi:
-        disk_views.page(call, names, fields.get("children", []), size_bytes)
+        disk_views.page(call, names, fields, size_bytes)
         return
     check_acceptable(call.request, CONTAINER)
     status = falcon.HTTP_202 if fields["completionStatus"] == PROCESSING else falcon.HTTP_200

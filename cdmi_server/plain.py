@@ -182,8 +182,9 @@ def list_container(call: Call, found: Found) -> None:
     ]
     following = offset + len(children)
     call.response.content_type = "text/html; charset=utf-8"
+    about = html.About(identity_of(call, found), found.object.completion)
     call.response.text = html.render_container(
-        _crumbs(call, found), rows, total, f"?from={following}" if following < total else None
+        _crumbs(call, found), rows, total, f"?from={following}" if following < total else None, about
     )
 
 

@@ -35,6 +35,25 @@ class Crumb:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Export:
+    """`permitted` are computes or initiators, never how they prove who they are."""
+
+    name: str
+    type: str
+    permitted: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a container is; `size_bytes` is None where it has none of its own."""
+
+    object_id: str
+    completion: str
+    size_bytes: int | None = None
+    exports: Sequence[Export] = ()
+
+
 def readable_size(size_bytes: int) -> str:
     size = float(size_bytes)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
@@ -48,11 +67,16 @@ _ENVIRONMENT.filters["readable_size"] = readable_size
 
 
 def render_container(
-    crumbs: Sequence[Crumb], rows: Sequence[Row], total: int, next_page: str | None, site: str = "altostratus"
+    crumbs: Sequence[Crumb],
+    rows: Sequence[Row],
+    total: int,
+    next_page: str | None,
+    about: About | None = None,
+    site: str = "altostratus",
 ) -> str:
     """The children from the first row on, of `total`; `next_page` is where the others are."""
     template = _ENVIRONMENT.get_template("container.html")
-    return template.render(crumbs=crumbs, rows=rows, total=total, next_page=next_page, site=site)
+    return template.render(crumbs=crumbs, rows=rows, total=total, next_page=next_page, about=about, site=site)
 
 
 def render_error(status: str, message: str, site: str = "altostratus") -> str:

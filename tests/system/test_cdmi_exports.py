@@ -221,6 +221,33 @@ def test_the_secret_is_shown_in_the_export_to_its_project_and_nowhere_else(
         assert other.send("GET", path, CONTAINER).status_code == 404
 
 
+def test_the_page_of_a_disk_tells_people_of_its_exports(
+    cdmi: CdmiClient, occi: OcciClient, sql: Connection, storage: str
+) -> None:
+    compute = occi.make("/compute/", COMPUTE)
+    object_id = make(cdmi, "data", **outside(OUTSIDE))
+    serve(sql)
+    hostile = "<script>alert(1)</script>"
+    given = {
+        hostile: {"type": "iSCSI", "permissions": [OUTSIDE]},
+        "inside": {"type": "OCCI/iSCSI", "permissions": [f"{ORIGIN}{compute}"]},
+    }
+    changed = cdmi.send("PATCH", "/cdmi/2.0.0/disks/data/", CONTAINER, {"exports": given})
+    assert changed.status_code == 204, changed.text
+    serve(sql)
+    secret = exports_of(cdmi, "data")[ISCSI]["chap_secrets"][OUTSIDE]  # type: ignore[index]
+    for root, name in (("/cdmi/", ISCSI), ("/cdmi/2.0.0/", "&lt;script&gt;alert(1)&lt;/script&gt;")):
+        page = cdmi.plain("GET", f"{root}disks/data/", Accept="text/html").text
+        for told in (object_id, "Complete", f"Export {name}", OUTSIDE, f"{ORIGIN}{compute}"):
+            assert told in page
+        assert "<script" not in page
+        assert secret not in page
+    above = cdmi.send("GET", "/cdmi/disks/", CONTAINER).json["objectID"]
+    assert above in cdmi.plain("GET", "/cdmi/disks/", Accept="text/html").text
+    root_id = cdmi.send("GET", "/cdmi/", CONTAINER).json["objectID"]
+    assert root_id in cdmi.plain("GET", "/cdmi/", Accept="text/html").text
+
+
 def test_exports_by_iscsi_that_can_not_be_are_refused_with_the_reason(
     cdmi: CdmiClient, occi: OcciClient, sql: Connection, storage: str
 ) -> None:
