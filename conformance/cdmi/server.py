@@ -122,7 +122,7 @@ class Server:
             raise CannotRun(f"no CDMI {self.dialect.version} found: tried {', '.join(tried)}")
         try:
             self._make_home()
-        except (CheckFailed, httpx.HTTPError) as reason:
+        except (CheckFailed, httpx.HTTPError, httpx.InvalidURL) as reason:
             raise CannotRun(f"nothing can be made in {self.root}{self.place}: {reason}") from reason
 
     def _candidates(self) -> list[str]:

@@ -6,6 +6,7 @@ Each is driven as in its own suite. Disks are made in the first container that t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from urllib.parse import quote as quote_path
 from urllib.parse import urljoin
 
 from conformance.cdmi.dialect import BOTH, Dialect, clauses
@@ -35,11 +36,14 @@ class Containers(CdmiServer):
 
     def _make_home(self) -> None:
         for place in self._places():
+            answer = self.get(place, "container")
+            if answer.status != 200 or not self.claims(document(answer), "cdmi_create_container"):
+                continue
             url = f"{place}{self.prefix}-probe/"
             if self.put(url, "container", disk_body([])).status not in MADE:
                 continue
             self.settled(url, "container")
-            self.home = Thing(place, document(self.get(place, "container")))
+            self.home = Thing(place, document(answer))
             self.clean_check()
             return
         raise CannotRun(f"no container below {self.root} takes a disk exported as {OCCI}: give --container PATH")
@@ -50,8 +54,14 @@ class Containers(CdmiServer):
         answer = self.get(self.root, "container")
         if answer.status != 200:
             raise CannotRun(f"{answer.url} answers {answer.status}, expected 200 and a container")
-        names = [name for name in document(answer).get("children", []) if name.endswith("/")]
-        return [self.root, *(f"{self.root}{name}" for name in names)]
+        return [self.root, *(f"{self.root}{name}" for name in containers_in(document(answer)))]
+
+
+def containers_in(fields: Fields) -> list[str]:
+    """The children that may take what a client makes, as they stand in a URL; what is called cdmi_… is the server's."""
+    names = [name for name in fields.get("children", []) if isinstance(name, str) and name.endswith("/")]
+    usable = [name for name in names if not name.startswith("cdmi_") and name not in ("/", "./", "../")]
+    return [quote_path(name, errors="replace") for name in usable]
 
 
 def disk_body(computes: Sequence[str] | None, size_bytes: int = SIZE_BYTES) -> Fields:
