@@ -59,14 +59,14 @@ def test_the_readme_s_disk_is_made_filled_read_kept_and_let_out(gateway: Gateway
             given |= {"LINK": link}
             take, look, *clone, detach, back = keep.replace("\\\n", "").splitlines()
             typed(settings, take, look)
-            eventually(lambda: is_complete("data/cdmi_snapshots/before"), "the snapshot")
+            eventually(lambda: is_complete("papers/cdmi_snapshots/before"), "the snapshot")
             typed(settings, *clone, detach)
             eventually(lambda: is_complete("copy"), "the copy")
             eventually(lambda: not user.http.get(link).is_success, "the link's end")
             eventually(lambda: "is attached" not in typed(settings, back), "the disk's coming free")
-            eventually(lambda: is_complete("data"), "the way back")
+            eventually(lambda: is_complete("papers"), "the way back")
         printed = typed(settings, let_out)
         assert "serves no disks" in printed
         assert (tmp_path / "first-sector").read_bytes() == b"bytes of mine\n".ljust(512, b"\0")
-        for name in ("copy", "data"):
+        for name in ("copy", "papers"):
             eventually(lambda name=name: http.delete(f"/cdmi/disks/{name}/").is_success, f"the end of {name}")  # type: ignore[misc]
