@@ -236,7 +236,18 @@ def test_a_network_is_on_every_host_that_has_machines_on_it(
     def converge() -> None:
         for name, host in (("rack1", hosts[0]), ("rack2", hosts[1])):
             nothing = cast(Any, None)  # of the drivers, only the networks' is asked
-            agents = AgentsHost(name, database, nothing, nothing, host.networks, Path("/nowhere"), 1)
+            agents = AgentsHost(
+                name=name,
+                database=database,
+                hypervisor=nothing,
+                pool=nothing,
+                networks=host.networks,
+                files=nothing,
+                groups=nothing,
+                seeds=Path("/nowhere"),
+                values=Path("/nowhere"),
+                graceful_stop_s=1,
+            )
             with inside(host.namespace):
                 converge_network(agents, network.id)
 
