@@ -73,7 +73,18 @@ def _agent(settings: Settings, steps: int | None) -> int:
 
 
 def _work(host: StorageHost, settings: Settings) -> None:
-    asyncio.run(work(host, settings.conninfo, until_idle=True))
+    """The last job may have asked for another when no more were looked for."""
+    waits = True
+    while waits:
+        asyncio.run(work(host, settings.conninfo, until_idle=True))
+        with host.connection() as connection:
+            waits = bool(
+                connection.execute(
+                    "SELECT FROM procrastinate_jobs WHERE queue_name = %s AND status = 'todo'"
+                    " AND coalesce(scheduled_at, now()) <= now()",
+                    [host.name],
+                ).fetchall()
+            )
 
 
 def state(settings: Settings) -> dict[str, Any]:

@@ -153,11 +153,18 @@ def restore(cloud: Cloud, disk_id: UUID) -> None:
     cloud.restore_disk(disk_id, cloud.disks()[1].id)
 
 
+def copy_and_delete(cloud: Cloud, disk_id: UUID) -> None:
+    """Which goes when the copy is made."""
+    cloud.backup_disk(disk_id)
+    cloud.delete_disk(disk_id)
+
+
 SCENARIOS: dict[str, tuple[Callable[[Cloud], UUID], Callable[[Cloud, UUID], Any]]] = {
     "made": (nothing, lambda cloud, _: a_disk(cloud)),
     "attached": (another_disk, attach),
     "detached": (an_attached_disk, detach),
     "restored from another": (the_disk, restore),
+    "copied and deleted": (another_disk, copy_and_delete),
 }
 """What there is, made while the agent before is settling, and a wish that an agent dies over."""
 
