@@ -65,7 +65,7 @@ kernel: install ## fetch the lab machine's kernel (cached), which the tests do w
 	@deploy/lab/kernel .cache/lab >/dev/null
 
 lab: venv install kernel ## LIO, in a lab machine: a Debian kernel booted on this machine's own files (root)
-	$(AS_ROOT) $(PYTHON) deploy/lab/run --seconds 1200 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PYTHON) -m pytest \
+	$(AS_ROOT) $(PYTHON) deploy/lab/run --seconds 1800 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PYTHON) -m pytest \
 	  -p pytest_timeout -p no:cacheprovider --confcutdir=tests/lab tests/lab
 
 bench: venv image ## ratios against named yardsticks; writes bench.json (root)
