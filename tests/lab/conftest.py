@@ -61,10 +61,18 @@ def portal_url(grant: Grant, target: str = "", *, secret: str | None = None) -> 
 
 def initiator(program: str, grant: Grant, url: str, *options: str) -> subprocess.CompletedProcess[str]:
     """One of libiscsi's programs, as that initiator."""
-    return subprocess.run(
-        [program, *options, "-i", grant.initiator, url],
-        capture_output=True, encoding="latin-1", timeout=120, check=False,
-    )  # fmt: skip
+    done = subprocess.run(
+        [program, *options, "-i", grant.initiator, url], capture_output=True, timeout=120, check=False
+    )
+    # Not as text, which would take a carriage return in a binary name for the end of a line.
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1")
+    )
+
+
+def as_shown(logical_unit_name: str) -> str:
+    """A unit's name as `log_in` tells it: bytes, of which C prints those before a zero."""
+    return bytes.fromhex(logical_unit_name.removeprefix("0x")).split(b"\0")[0].decode("latin-1")
 
 
 def log_in(targets: Targets, disk_id: UUID, grant: Grant, *, secret: str | None = None) -> str:

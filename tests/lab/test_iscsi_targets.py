@@ -8,26 +8,29 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from rtslib_fb import FabricModule, FileIOStorageObject, Target
 
 from backends.disks.errors import NotThere, TargetRefused
 from backends.disks.iscsi import Targets, TargetSpec
-from tests.lab.conftest import MIB, LoginRefused, grant, initiator, log_in, portal_url, traces
+from tests.lab.conftest import MIB, LoginRefused, as_shown, grant, initiator, log_in, portal_url, traces
 
 Make = Callable[..., TargetSpec]
 
 
-def test_granted_initiator_finds_the_disk_under_the_names_that_were_told(targets: Targets, make_spec: Make) -> None:
+@pytest.mark.parametrize("disk_id", [uuid4(), UUID("7e3ab0dd-eac5-4b21-a006-2494bd6cfc71")])
+def test_granted_initiator_finds_the_disk_under_the_names_that_were_told(
+    targets: Targets, make_spec: Make, disk_id: UUID
+) -> None:
     guest = grant()
-    spec = make_spec(guest)
+    spec = make_spec(guest, disk_id=disk_id)
     unit = targets.ensure_target(spec)
     assert unit.target_identifier == f"{targets.target_name(spec.id)},t,0x0001"
     assert unit.logical_unit_number == "0"
     told = log_in(targets, spec.id, guest)
-    assert bytes.fromhex(unit.logical_unit_name.removeprefix("0x")).decode("latin-1") in told, told
+    assert as_shown(unit.logical_unit_name) in told, told
 
 
 def test_nobody_else_logs_in_or_finds_the_target(targets: Targets, make_spec: Make) -> None:

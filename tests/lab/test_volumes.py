@@ -20,7 +20,7 @@ from backends.disks.iscsi import Grant, Targets, TargetSpec
 from backends.disks.raw_files import RawFiles
 from backends.disks.thin_volumes import ThinVolumes
 from backends.disks.volumes import Volumes
-from tests.lab.conftest import ADDRESS, MIB, grant, initiator, log_in, portal_url, traces
+from tests.lab.conftest import ADDRESS, MIB, as_shown, grant, initiator, log_in, portal_url, traces
 
 POOL = "pool"
 POOL_BYTES = 48 * MIB
@@ -132,7 +132,7 @@ def served_grown_and_copied(targets: Targets, volumes: Volumes) -> None:
     for _ in range(2):
         volumes.ensure_blank(disk, 16 * MIB)
     unit = targets.ensure_target(TargetSpec(disk, volumes.path(disk), 16 * MIB, (guest,)))
-    assert bytes.fromhex(unit.logical_unit_name.removeprefix("0x")).decode("latin-1") in log_in(targets, disk, guest)
+    assert as_shown(unit.logical_unit_name) in log_in(targets, disk, guest)
     url = portal_url(guest, f"{targets.target_name(disk)}/0")
     assert put(targets, disk, guest, 1)
     assert volumes.shares(copy, disk)
