@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 from backends.errors import CloudError
-from backends.networks import dhcp, firewall, links, records, routes, trunk, tunnels
+from backends.networks import dhcp, firewall, links, nft, records, routes, trunk, tunnels
 from backends.networks.addresses import dhcp_address, dhcp_address6, gateway6, mac_of, parse_subnet, parse_subnet6
 from backends.networks.errors import NameClashError, NetworkDriverError
 from backends.networks.spec import (
@@ -71,7 +71,7 @@ class Networks:
             lacking = [] if links.has_ipv6() else ["The kernel has no IPv6: networks with IPv6 addresses are refused."]
             if not trunk.can_filter_vlans(f"{self._tag}probe"):
                 lacking.append("The kernel has no VLAN filtering in bridges: networks with a VLAN are refused.")
-            if (refusal := firewall.refusal()) is not None:
+            if (refusal := nft.refusal()) is not None:
                 lacking.append(f"nftables can't be used: no network can be made, and iptables is no way out. {refusal}")
             return lacking
 

@@ -8,8 +8,7 @@ because nft compares no target address with a set. Nothing here touches another'
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Interface
@@ -17,6 +16,7 @@ from typing import Any
 
 from backends.networks.addresses import address6_of, gateway6, link_local_of
 from backends.networks.errors import NetworkDriverError
+from backends.networks.nft import ACCEPT, DROP, Json, any_of, concat, field, jump, listed, match, meta, run
 from backends.networks.spec import (
     DHCP_LINK,
     TAP,
@@ -30,9 +30,7 @@ from backends.networks.spec import (
     vlan_link_names,
 )
 
-Json = dict[str, Any]
 Element = Any
-TIME_LIMIT_S = 30
 PROVIDER_METADATA = {"prefix": {"addr": "169.254.0.0", "len": 16}}
 PROVIDER_METADATA6 = {"set": ["fd00:ec2::254", "fd20:ce::254"]}
 LINK_LOCAL6 = {"prefix": {"addr": "fe80::", "len": 10}}
@@ -125,7 +123,7 @@ def port_elements(cloud_tag: str, port: Port) -> Elements:
         elements[ADDRESSES] = [{"concat": [tap, mac, port.address]}]
     if port.address6 is not None:
         elements[ADDRESSES6] = [{"concat": [tap, mac, address]} for address in addresses6(port)]
-        elements[DISCOVERY] = [[tap, _jump(_discovery_chain(tap))]]
+        elements[DISCOVERY] = [[tap, jump(_discovery_chain(tap))]]
     return elements
 
 
@@ -138,23 +136,14 @@ def addresses6(port: Port) -> tuple[str, ...]:
     return tuple(dict.fromkeys((link_local_of(mac), str(own.ip), address6_of(str(own.network), mac))))
 
 
-def refusal() -> str | None:
-    """What nft says when it can't work here at all."""
-    try:
-        answer = _nft(["list", "tables"], None)
-    except NetworkDriverError as failure:
-        return failure.message
-    return None if answer.returncode == 0 else answer.stderr.strip()
-
-
 def add_network(cloud_tag: str, spec: NetworkSpec) -> bool:
     """Lets it be, in one transaction; False when the tables aren't there or aren't what they were."""
-    return _run(_element_commands("add", cloud_tag, network_elements(cloud_tag, spec))) is None
+    return run(_element_commands("add", cloud_tag, network_elements(cloud_tag, spec))) is None
 
 
 def remove_network(cloud_tag: str, spec: NetworkSpec) -> bool:
     """Forgets it in one transaction, whether present or not; False when the tables aren't there."""
-    return _run(_removal(cloud_tag, network_elements(cloud_tag, spec))) is None
+    return run(_removal(cloud_tag, network_elements(cloud_tag, spec))) is None
 
 
 def add_port(cloud_tag: str, port: Port) -> bool:
@@ -162,14 +151,14 @@ def add_port(cloud_tag: str, port: Port) -> bool:
     chain, rules = _port_chain(cloud_tag, port)
     flush = [{"flush": each["add"]} for each in chain]
     elements = _element_commands("add", cloud_tag, port_elements(cloud_tag, port))
-    return _run([*chain, *flush, *rules, *elements]) is None
+    return run([*chain, *flush, *rules, *elements]) is None
 
 
 def remove_port(cloud_tag: str, port: Port) -> bool:
     """Forgets it in one transaction, whether present or not; False when the tables aren't there."""
     chain, _ = _port_chain(cloud_tag, port)
     ends = [{verb: each["add"]} for each in chain for verb in ("flush", "delete")]
-    return _run([*chain, *_removal(cloud_tag, port_elements(cloud_tag, port)), *ends]) is None
+    return run([*chain, *_removal(cloud_tag, port_elements(cloud_tag, port)), *ends]) is None
 
 
 def _removal(cloud_tag: str, elements: Elements) -> list[Json]:
@@ -195,7 +184,7 @@ def faults(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Iterable[Port
     wanted = _collect(cloud_tag, networks, ports)
     found: list[str] = []
     for family in ("bridge", "inet"):
-        listing = _list(family, cloud_tag)
+        listing = listed("list", "table", family, table_name(cloud_tag))
         if listing is None:
             found.append(f"The firewall table {family} {table_name(cloud_tag)} was missing.")
             continue
@@ -253,7 +242,7 @@ def replace_tables(cloud_tag: str, networks: Iterable[NetworkSpec], ports: Itera
         chain, rules = _port_chain(cloud_tag, port)
         commands += chain + rules
     commands += _element_commands("add", cloud_tag, _collect(cloud_tag, networks, ports))
-    if (refusal := _run(commands)) is not None:
+    if (refusal := run(commands)) is not None:
         raise NetworkDriverError(f"The kernel refused firewall table {name}: {refusal}")
 
 
@@ -262,7 +251,7 @@ def delete_tables(cloud_tag: str) -> None:
     for family in ("bridge", "inet"):
         table = {"table": {"family": family, "name": table_name(cloud_tag)}}
         commands += [{"add": table}, {"delete": table}]
-    if (refusal := _run(commands)) is not None:
+    if (refusal := run(commands)) is not None:
         raise NetworkDriverError(f"The kernel kept firewall table {table_name(cloud_tag)}: {refusal}")
 
 
@@ -347,57 +336,53 @@ def _numbered(cloud_tag: str, family: str, rules: list[_Rule]) -> list[Json]:
     ]
 
 
-_DROP: Json = {"drop": None}
-_ACCEPT: Json = {"accept": None}
-
-
 def _bridge_rules(cloud_tag: str) -> list[_Rule]:
-    in_name, sender = _meta("iifname"), _field("ether", "saddr")
-    arp_mac, arp_address = _field("arp", "saddr ether"), _field("arp", "saddr ip")
-    arp, ipv4 = _is(_field("ether", "type"), "arp"), _is(_field("ether", "type"), "ip")
-    ipv6 = _is(_field("ether", "type"), "ip6")
-    from_server = _is(_field("udp", "sport"), 67)
+    in_name, sender = meta("iifname"), field("ether", "saddr")
+    arp_mac, arp_address = field("arp", "saddr ether"), field("arp", "saddr ip")
+    arp, ipv4 = match(field("ether", "type"), "arp"), match(field("ether", "type"), "ip")
+    ipv6 = match(field("ether", "type"), "ip6")
+    from_server = match(field("udp", "sport"), 67)
     return [
         (
             "prerouting",
             "all that comes from a guest",
-            [_is(in_name, f"{cloud_tag}{TAP}*"), _jump("from_guest")],
+            [match(in_name, f"{cloud_tag}{TAP}*"), jump("from_guest")],
         ),
-        ("from_guest", "MAC not its own", [_is_not(_concat(in_name, sender), f"@{SOURCES.name}"), _DROP]),
-        ("from_guest", "network without addresses", [_is(in_name, f"@{PLAIN.name}"), _ACCEPT]),
+        ("from_guest", "MAC not its own", [_is_not(concat(in_name, sender), f"@{SOURCES.name}"), DROP]),
+        ("from_guest", "network without addresses", [match(in_name, f"@{PLAIN.name}"), ACCEPT]),
         (
             "from_guest",
             "ARP with its own addresses",
-            [arp, _is(_concat(in_name, arp_mac, arp_address), f"@{ADDRESSES.name}"), _ACCEPT],
+            [arp, match(concat(in_name, arp_mac, arp_address), f"@{ADDRESSES.name}"), ACCEPT],
         ),
         (
             "from_guest",
             "ARP probe for duplicates",
-            [arp, _is(arp_address, "0.0.0.0"), _is(_concat(in_name, arp_mac), f"@{SOURCES.name}"), _ACCEPT],  # noqa: S104
+            [arp, match(arp_address, "0.0.0.0"), match(concat(in_name, arp_mac), f"@{SOURCES.name}"), ACCEPT],  # noqa: S104
         ),
-        ("from_guest", "DHCP server", [ipv4, from_server, _DROP]),
+        ("from_guest", "DHCP server", [ipv4, from_server, DROP]),
         (
             "from_guest",
             "DHCP client without an address",
             [
-                _is(_field("ip", "saddr"), "0.0.0.0"),  # noqa: S104
-                _is(_field("ip", "daddr"), "255.255.255.255"),
-                _is(_field("udp", "sport"), 68),
-                _is(_field("udp", "dport"), 67),
-                _ACCEPT,
+                match(field("ip", "saddr"), "0.0.0.0"),  # noqa: S104
+                match(field("ip", "daddr"), "255.255.255.255"),
+                match(field("udp", "sport"), 68),
+                match(field("udp", "dport"), 67),
+                ACCEPT,
             ],
         ),
         (
             "from_guest",
             "IPv4 from its own address",
-            [ipv4, _is(_concat(in_name, sender, _field("ip", "saddr")), f"@{ADDRESSES.name}"), _ACCEPT],
+            [ipv4, match(concat(in_name, sender, field("ip", "saddr")), f"@{ADDRESSES.name}"), ACCEPT],
         ),
-        ("from_guest", "router's advertisements and redirects", [_icmpv6("nd-router-advert", "nd-redirect"), _DROP]),
-        ("from_guest", "DHCPv6 server", [ipv6, _is(_field("udp", "sport"), 547), _DROP]),
+        ("from_guest", "router's advertisements and redirects", [_icmpv6("nd-router-advert", "nd-redirect"), DROP]),
+        ("from_guest", "DHCPv6 server", [ipv6, match(field("udp", "sport"), 547), DROP]),
         (
             "from_guest",
             "fragments that could hide either (RFC 7113, RFC 6980)",
-            [_is(_field("ip6", "saddr"), LINK_LOCAL6), {"match": _EXISTING_FRAGMENT}, _DROP],
+            [match(field("ip6", "saddr"), LINK_LOCAL6), {"match": _EXISTING_FRAGMENT}, DROP],
         ),
         (
             "from_guest",
@@ -410,9 +395,9 @@ def _bridge_rules(cloud_tag: str) -> list[_Rule]:
         (
             "from_guest",
             "IPv6 from its own addresses",
-            [ipv6, _is(_concat(in_name, sender, _field("ip6", "saddr")), f"@{ADDRESSES6.name}"), _ACCEPT],
+            [ipv6, match(concat(in_name, sender, field("ip6", "saddr")), f"@{ADDRESSES6.name}"), ACCEPT],
         ),
-        ("from_guest", "anything else", [_DROP]),
+        ("from_guest", "anything else", [DROP]),
         *_outward_rules(cloud_tag),
     ]
 
@@ -422,26 +407,26 @@ def _outward_rules(cloud_tag: str) -> list[_Rule]:
 
     Where guests give out addresses themselves, or the VLAN's own servers do, everybody may ask them.
     """
-    out_name = _meta("oifname")
-    served = _is(out_name, f"@{SERVED_OUTWARD.name}")
+    out_name = meta("oifname")
+    served = match(out_name, f"@{SERVED_OUTWARD.name}")
     return [
-        ("forward", "DHCP requests, to elsewhere", [_is(_field("udp", "dport"), 67), served, _DROP]),
-        ("forward", "DHCPv6 requests, to elsewhere", [_is(_field("udp", "dport"), 547), served, _DROP]),
-        ("forward", "searches for routers, to elsewhere", [_icmpv6("nd-router-solicit"), served, _DROP]),
+        ("forward", "DHCP requests, to elsewhere", [match(field("udp", "dport"), 67), served, DROP]),
+        ("forward", "DHCPv6 requests, to elsewhere", [match(field("udp", "dport"), 547), served, DROP]),
+        ("forward", "searches for routers, to elsewhere", [_icmpv6("nd-router-solicit"), served, DROP]),
         *(
             rule
             for kind, where in ((TUNNEL, "other hosts"), (VLAN_LINK, "a VLAN"))
-            for rule in _rules_of_links(cloud_tag, _is(out_name, f"{cloud_tag}{kind}*"), where)
+            for rule in _rules_of_links(cloud_tag, match(out_name, f"{cloud_tag}{kind}*"), where)
         ),
     ]
 
 
 def _rules_of_links(cloud_tag: str, outward: Json, where: str) -> list[_Rule]:
-    from_server = _is(_meta("iifname"), f"{cloud_tag}{DHCP_LINK}*")
+    from_server = match(meta("iifname"), f"{cloud_tag}{DHCP_LINK}*")
     return [
-        ("output", f"the host's own, to {where}", [outward, _DROP]),
-        ("forward", f"the DHCP server's, to {where}", [from_server, outward, _DROP]),
-        ("forward", f"what bridges say, to {where}", [_is(_field("ether", "daddr"), BRIDGES), outward, _DROP]),
+        ("output", f"the host's own, to {where}", [outward, DROP]),
+        ("forward", f"the DHCP server's, to {where}", [from_server, outward, DROP]),
+        ("forward", f"what bridges say, to {where}", [match(field("ether", "daddr"), BRIDGES), outward, DROP]),
     ]
 
 
@@ -457,79 +442,79 @@ def _discovery_rules(cloud_tag: str, port: Port) -> list[_Rule]:
     targets = {"set": [f"0x{int(IPv6Address(address)):032x}" for address in addresses6(port)]}
     target, option, option_mac = _raw(64, 128), _raw(192, 16), _raw(208, 48)
     mac = f"0x{port.mac.lower().replace(':', '')}"
-    from_any = _is(_field("ip6", "saddr"), "::")
+    from_any = match(field("ip6", "saddr"), "::")
     link_layer_address = {"set": [0x0101, 0x0201]}
     return [
-        (chain, "more than one option", [_compare(">", _field("ip6", "length"), 32), _DROP]),
-        (chain, "another's MAC", [_is(option, link_layer_address), _is_not(option_mac, mac), _DROP]),
-        (chain, "another's address", [_icmpv6("nd-neighbor-advert"), _is_not(target, targets), _DROP]),
-        (chain, "search for duplicates", [from_any, _icmpv6("nd-neighbor-solicit"), _is(target, targets), _ACCEPT]),
+        (chain, "more than one option", [match(field("ip6", "length"), 32, ">"), DROP]),
+        (chain, "another's MAC", [match(option, link_layer_address), _is_not(option_mac, mac), DROP]),
+        (chain, "another's address", [_icmpv6("nd-neighbor-advert"), _is_not(target, targets), DROP]),
+        (chain, "search for duplicates", [from_any, _icmpv6("nd-neighbor-solicit"), match(target, targets), ACCEPT]),
     ]
 
 
 def _inet_rules(underlay: str) -> list[_Rule]:
-    in_name, out_name = _meta("iifname"), _meta("oifname")
-    from_routed, to_nat = _is(in_name, f"@{ROUTED_BRIDGES.name}"), _is(out_name, f"@{NAT_BRIDGES.name}")
-    from_isolated = _is(in_name, f"@{ISOLATED_BRIDGES.name}")
+    in_name, out_name = meta("iifname"), meta("oifname")
+    from_routed, to_nat = match(in_name, f"@{ROUTED_BRIDGES.name}"), match(out_name, f"@{NAT_BRIDGES.name}")
+    from_isolated = match(in_name, f"@{ISOLATED_BRIDGES.name}")
     known = _is_in(_ct_state(), ["established", "related"])
     dns = {"set": ["tcp", "udp"]}
     return [
         ("untracked", "overlapping subnets share no connections", [from_isolated, {"notrack": None}]),
         *_underlay_rules(underlay, from_routed),
-        ("input", "the host isn't on isolated networks", [from_isolated, _DROP]),
-        ("input", "answers to the host", [from_routed, known, _ACCEPT]),
+        ("input", "the host isn't on isolated networks", [from_isolated, DROP]),
+        ("input", "answers to the host", [from_routed, known, ACCEPT]),
         (
             "input",
             "DHCP requests",
-            [from_routed, _is(_field("udp", "sport"), 68), _is(_field("udp", "dport"), 67), _served(), _ACCEPT],
+            [from_routed, match(field("udp", "sport"), 68), match(field("udp", "dport"), 67), _served(), ACCEPT],
         ),
         (
             "input",
             "DNS queries",
-            [from_routed, _is(_meta("l4proto"), dns), _is(_field("th", "dport"), 53), _served(), _ACCEPT],
+            [from_routed, match(meta("l4proto"), dns), match(field("th", "dport"), 53), _served(), ACCEPT],
         ),
         (
             "input",
             "echo requests",
-            [from_routed, _is(_field("icmp", "type"), "echo-request"), _served(), _ACCEPT],
+            [from_routed, match(field("icmp", "type"), "echo-request"), _served(), ACCEPT],
         ),
         (
             "input",
             "neighbour discovery",
-            [from_routed, _icmpv6("nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-solicit"), _ACCEPT],
+            [from_routed, _icmpv6("nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-solicit"), ACCEPT],
         ),
         (
             "input",
             "DHCPv6 requests",
-            [from_routed, _is(_field("udp", "sport"), 546), _is(_field("udp", "dport"), 547), _served6(), _ACCEPT],
+            [from_routed, match(field("udp", "sport"), 546), match(field("udp", "dport"), 547), _served6(), ACCEPT],
         ),
         (
             "input",
             "DNS queries over IPv6",
-            [from_routed, _is(_meta("l4proto"), dns), _is(_field("th", "dport"), 53), _served6(), _ACCEPT],
+            [from_routed, match(meta("l4proto"), dns), match(field("th", "dport"), 53), _served6(), ACCEPT],
         ),
-        ("input", "echo requests over IPv6", [from_routed, _icmpv6("echo-request"), _served6(), _ACCEPT]),
-        ("input", "nothing else of the host", [from_routed, _DROP]),
-        ("forward", "within a bridge", [_is(_concat(in_name, out_name), f"@{SAME_BRIDGE.name}"), _ACCEPT]),
-        ("forward", "out of an isolated network", [from_isolated, _DROP]),
-        ("forward", "into an isolated network", [_is(out_name, f"@{ISOLATED_BRIDGES.name}"), _DROP]),
+        ("input", "echo requests over IPv6", [from_routed, _icmpv6("echo-request"), _served6(), ACCEPT]),
+        ("input", "nothing else of the host", [from_routed, DROP]),
+        ("forward", "within a bridge", [match(concat(in_name, out_name), f"@{SAME_BRIDGE.name}"), ACCEPT]),
+        ("forward", "out of an isolated network", [from_isolated, DROP]),
+        ("forward", "into an isolated network", [match(out_name, f"@{ISOLATED_BRIDGES.name}"), DROP]),
         (
             "forward",
             "metadata of the host's provider",
-            [_is(_field("ip", "daddr"), PROVIDER_METADATA), from_routed, _DROP],
+            [match(field("ip", "daddr"), PROVIDER_METADATA), from_routed, DROP],
         ),
         (
             "forward",
             "metadata of the host's provider over IPv6",
-            [_is(_field("ip6", "daddr"), PROVIDER_METADATA6), from_routed, _DROP],
+            [match(field("ip6", "daddr"), PROVIDER_METADATA6), from_routed, DROP],
         ),
-        ("forward", "answers from outside", [to_nat, known, _ACCEPT]),
-        ("forward", "anything else from outside", [to_nat, _DROP]),
+        ("forward", "answers from outside", [to_nat, known, ACCEPT]),
+        ("forward", "anything else from outside", [to_nat, DROP]),
         (
             "postrouting",
             "guests appear as the host",
             [
-                _is(_field("ip", "saddr"), f"@{NAT_SOURCES.name}"),
+                match(field("ip", "saddr"), f"@{NAT_SOURCES.name}"),
                 _is_not(out_name, f"@{NAT_BRIDGES.name}"),
                 _is_not(out_name, "lo"),
                 {"masquerade": None},
@@ -539,7 +524,7 @@ def _inet_rules(underlay: str) -> list[_Rule]:
             "postrouting",
             "guests appear as the host over IPv6",
             [
-                _is(_field("ip6", "saddr"), f"@{NAT_SOURCES6.name}"),
+                match(field("ip6", "saddr"), f"@{NAT_SOURCES6.name}"),
                 _is_not(out_name, f"@{NAT_BRIDGES.name}"),
                 _is_not(out_name, "lo"),
                 {"masquerade": None},
@@ -552,32 +537,20 @@ def _underlay_rules(underlay: str, from_routed: Json) -> list[_Rule]:
     """Frames of tunnels come from the cloud's hosts alone, and no guest reaches those to make some up."""
     if not underlay:
         return []
-    from_host, to_host = (_field("ip", end) for end in ("saddr", "daddr"))
+    from_host, to_host = (field("ip", end) for end in ("saddr", "daddr"))
     network = _prefix(underlay)
     return [
         (
             "input",
             "tunnels from elsewhere",
-            [_is(_field("udp", "dport"), TUNNEL_PORT), _is(to_host, network), _is_not(from_host, network), _DROP],
+            [match(field("udp", "dport"), TUNNEL_PORT), match(to_host, network), _is_not(from_host, network), DROP],
         ),
-        ("forward", "guests among the hosts", [_is(to_host, network), from_routed, _DROP]),
+        ("forward", "guests among the hosts", [match(to_host, network), from_routed, DROP]),
     ]
-
-
-def _meta(key: str) -> Json:
-    return {"meta": {"key": key}}
-
-
-def _field(protocol: str, field: str) -> Json:
-    return {"payload": {"protocol": protocol, "field": field}}
 
 
 def _ct_state() -> Json:
     return {"ct": {"key": "state"}}
-
-
-def _concat(*parts: Json) -> Json:
-    return {"concat": list(parts)}
 
 
 def _raw(offset_bits: int, length_bits: int) -> Json:
@@ -586,61 +559,20 @@ def _raw(offset_bits: int, length_bits: int) -> Json:
 
 
 def _icmpv6(*types: str) -> Json:
-    return _is(_field("icmpv6", "type"), types[0] if len(types) == 1 else {"set": list(types)})
-
-
-def _is(left: Json, right: object) -> Json:
-    return _compare("==", left, right)
+    return match(field("icmpv6", "type"), types[0] if len(types) == 1 else any_of(*types))
 
 
 def _is_not(left: Json, right: object) -> Json:
-    return _compare("!=", left, right)
-
-
-def _compare(operator: str, left: Json, right: object) -> Json:
-    return {"match": {"op": operator, "left": left, "right": right}}
+    return match(left, right, "!=")
 
 
 def _is_in(left: Json, right: list[str]) -> Json:
-    return {"match": {"op": "in", "left": left, "right": right}}
-
-
-def _jump(chain: str) -> Json:
-    return {"jump": {"target": chain}}
+    return match(left, right, "in")
 
 
 def _served() -> Json:
-    return _is(_concat(_meta("iifname"), _field("ip", "daddr")), f"@{SERVED.name}")
+    return match(concat(meta("iifname"), field("ip", "daddr")), f"@{SERVED.name}")
 
 
 def _served6() -> Json:
-    return _is(_concat(_meta("iifname"), _field("ip6", "daddr")), f"@{SERVED6.name}")
-
-
-def _list(family: str, cloud_tag: str) -> list[Json] | None:
-    answer = _nft(["list", "table", family, table_name(cloud_tag)], None)
-    if answer.returncode != 0:
-        return None
-    entries: list[Json] = json.loads(answer.stdout)["nftables"]
-    return entries
-
-
-def _run(commands: Sequence[Json]) -> str | None:
-    """None when done, else what nft said; it does all of the commands or none."""
-    answer = _nft(["-f", "-"], json.dumps({"nftables": commands}))
-    return None if answer.returncode == 0 else answer.stderr.strip().splitlines()[0]
-
-
-def _nft(arguments: list[str], rules: str | None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["nft", "-j", *arguments],
-            input=rules,
-            stdin=subprocess.DEVNULL if rules is None else None,
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as failure:
-        raise NetworkDriverError(f"The firewall couldn't be reached through nft: {failure}.") from None
+    return match(concat(meta("iifname"), field("ip6", "daddr")), f"@{SERVED6.name}")

@@ -67,6 +67,15 @@ def listed(*arguments: str) -> list[Json] | None:
     return entries
 
 
+def refusal() -> str | None:
+    """What nft says when it can't work here at all."""
+    try:
+        answer = _nft(["list", "tables"], None)
+    except NetworkDriverError as failure:
+        return failure.message
+    return None if answer.returncode == 0 else answer.stderr.strip()
+
+
 def _nft(arguments: list[str], rules: str | None) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
