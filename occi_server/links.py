@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from backends.cloud import Cloud
 from backends.errors import Invalid
+from backends.model import Attachment, GroupLink, Interface
 from occi_server import values
-from occi_server.entities import Attribute, EntityType, fields_for_creation
+from occi_server.entities import Attribute, EntityType, Wanted, fields_for_creation
 from renderers.occi.representation import AttributeValue, CategoryId, SentLink
+
+MadeLink = TypeVar("MadeLink", Attachment, GroupLink, Interface)
 
 KINDS_OF_ENDS = frozenset({"occi.core.source.kind", "occi.core.target.kind"})
 """Text renderings of links carry these; they follow from the ends."""
@@ -58,3 +61,10 @@ def inline_fields(kind: EntityType[Any], applicable: Sequence[CategoryId], link:
 def refuse_links(_cloud: Cloud, _link_id: UUID, links: Sequence[SentLink]) -> None:
     if links:
         raise Invalid("A link can't own links.")
+
+
+def tagged(cloud: Cloud, wanted: Wanted, made: MadeLink, read: Callable[[UUID], MadeLink]) -> MadeLink:
+    """A link that was just made, with the user's mixins that were sent with it."""
+    for tag_id in wanted.tag_ids:
+        cloud.tag(tag_id, [made.id])
+    return read(made.id) if wanted.tag_ids else made

@@ -18,7 +18,7 @@ from occi_server.entities import (
     state_message,
     titled,
 )
-from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, target
+from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, tagged, target
 from renderers.occi.representation import Kind, Link, LinkEnd, Mixin, SentLink
 
 LOCATION = "/networkinterface/"
@@ -132,10 +132,7 @@ def create(cloud: Cloud, wanted: Wanted) -> Interface:
     fields = dict(wanted.fields)
     machine_id = fields.pop("machine_id")
     refuse_links(cloud, machine_id, wanted.links)
-    interface = cloud.create_interface(machine_id, NewInterface(**fields))
-    for tag_id in wanted.tag_ids:
-        cloud.tag(tag_id, [interface.id])
-    return cloud.interface(interface.id) if wanted.tag_ids else interface
+    return tagged(cloud, wanted, cloud.create_interface(machine_id, NewInterface(**fields)), cloud.interface)
 
 
 NETWORK_INTERFACE: EntityType[Interface] = EntityType(

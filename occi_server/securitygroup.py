@@ -21,7 +21,7 @@ from occi_server.entities import (
     summarised,
     titled,
 )
-from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, target
+from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, tagged, target
 from renderers.occi.representation import Kind, Link, LinkEnd, Resource, SentLink
 
 LOCATION = rules.LOCATION
@@ -124,10 +124,7 @@ def create_link(cloud: Cloud, wanted: Wanted) -> GroupLink:
     fields = dict(wanted.fields)
     machine_id = fields.pop("machine_id")
     refuse_links(cloud, machine_id, wanted.links)
-    link = cloud.join_group(machine_id, NewGroupLink(**fields))
-    for tag_id in wanted.tag_ids:
-        cloud.tag(tag_id, [link.id])
-    return cloud.group_link(link.id) if wanted.tag_ids else link
+    return tagged(cloud, wanted, cloud.join_group(machine_id, NewGroupLink(**fields)), cloud.group_link)
 
 
 SECURITY_GROUP_LINK: EntityType[GroupLink] = EntityType(

@@ -25,7 +25,7 @@ from occi_server.entities import (
     state_message,
     titled,
 )
-from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, target
+from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, tagged, target
 from occi_server.values import ValueType
 from renderers.cdmi.objectid import decode, encode
 from renderers.occi.representation import AttributeValue, Kind, Link, LinkEnd, SentLink
@@ -130,10 +130,7 @@ def create(cloud: Cloud, wanted: Wanted) -> Attachment:
     refuse_links(cloud, machine_id, wanted.links)
     if "disk_id" not in fields:
         raise Invalid("occi.core.target is missing: expected it, or its object ID as occi.storagelink.deviceid.")
-    attachment = cloud.attach(machine_id, NewAttachment(**fields))
-    for tag_id in wanted.tag_ids:
-        cloud.tag(tag_id, [attachment.id])
-    return cloud.attachment(attachment.id) if wanted.tag_ids else attachment
+    return tagged(cloud, wanted, cloud.attach(machine_id, NewAttachment(**fields)), cloud.attachment)
 
 
 def update(cloud: Cloud, attachment_id: UUID, fields: dict[str, object]) -> Attachment:
