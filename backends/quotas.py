@@ -48,8 +48,10 @@ class QuotaExceeded(NoCapacity):
 
     def __init__(self, project_name: str, resource: str, most: int, used: int, asked: int) -> None:
         noun = BY_NAME[resource].noun
+        verb = "is" if asked == 1 else "are"
         super().__init__(
-            f"the project {project_name} may have {most} {noun} at most: it has {used}, and {asked} more are asked for"
+            f"the project {project_name} may have {most} {noun} at most: it has {used},"
+            f" and {asked} more {verb} asked for"
             f" (limit {resource})"
         )
 

@@ -75,4 +75,6 @@ def refusal(error: Exception) -> tuple[str, str]:
 
 
 def _sentence(message: str) -> str:
-    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
+    """With a capital letter, unless it begins with the name of a field or a metadata item."""
+    first = message if "_" in message.partition(" ")[0] else message[:1].upper() + message[1:]
+    return first + ("" if message.endswith(".") else ".")

@@ -123,6 +123,7 @@ def test_a_disk_never_shrinks_and_its_size_is_a_number(cdmi: CdmiClient, sql: Co
         assert refused.status_code == 400, (size, refused.text)
         made = cdmi.send("PUT", "/cdmi/disks/other/", CONTAINER, body)
         assert made.status_code == 400, (size, made.text)
+        assert "Cdmi_" not in made.text, "a name stays as it is at the start of a sentence"
     number = {"metadata": {"cdmi_assignedsize": GIB}}
     assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, number).status_code == 204
     assert "can only grow" in cdmi.send(
