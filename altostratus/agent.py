@@ -129,4 +129,6 @@ def capacity_of(settings: Settings) -> Capacity:
         cores=int((os.cpu_count() or 1) * settings.cores_overcommit),
         memory_mib=max(0, memory_mib - settings.memory_reserve_mib),
         disk_bytes=int(present.total_bytes * settings.disk_overcommit),
+        classes=[network.network_class for network in settings.site_networks],
+        vlans=settings.wiring.vlans,
     )

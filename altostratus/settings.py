@@ -236,6 +236,16 @@ class Settings(BaseSettings):
                 raise ValueError(error.message) from None
         return value
 
+    @model_validator(mode="after")
+    def _uplinks_are_named(self) -> Self:
+        for network, uplink in (("public_network", "public_uplink"), ("vlans", "vlan_uplink")):
+            if getattr(self, network) and not getattr(self, uplink):
+                raise ValueError(
+                    f"{network} is {getattr(self, network)}, but {uplink} names no link of this host that has it:"
+                    " expected both, or neither where the host has none"
+                )
+        return self
+
     @property
     def cluster(self) -> PrivateCluster:
         return PrivateCluster(self.state / "postgres", self.user)

@@ -27,6 +27,8 @@ class Need:
     memory_mib: int = 0
     disk_bytes: int = 0
     host: str | None = None
+    networks: Sequence[UUID] = ()
+    """Those that its machine is to be on."""
     pool: Pool = Pool.FILE
     """The kind of host: machines, networks and their files are on one, disks served to others on another."""
 
@@ -41,10 +43,24 @@ def choose_host(connection: Connection, need: Need) -> str | None:
             "memory_mib": need.memory_mib,
             "disk_bytes": need.disk_bytes,
             "host": need.host,
+            "networks": list(need.networks),
             "pool": need.pool.value,
         },
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def not_offered(connection: Connection, networks: Sequence[UUID], host: str | None) -> Sequence[str]:
+    """Names of the networks that no machine of the host (None: of any) can be on."""
+    parameters = {"networks": list(networks), "host": host}
+    return [name for (name,) in connection.execute(query("placement.not_offered"), parameters)]
+
+
+def settle_network(connection: Connection, network_id: UUID) -> str | None:
+    """The host that it is at home on from now: one that has its VLAN, or else one that can say that it hasn't."""
+    host = choose_host(connection, Need(networks=(network_id,))) or choose_host(connection, Need())
+    connection.execute(query("placement.settle_network"), {"id": network_id, "host": host})
+    return host
 
 
 def waiting_message(connection: Connection, need: Need) -> str:
@@ -67,7 +83,11 @@ def shortage(connection: Connection, need: Need) -> str:
         for (name, (amount, _)), most in zip(asked.items(), free, strict=True)
         if amount and most is not None and amount > most
     ]
-    if None in free:
+    missing = not_offered(connection, need.networks, need.host)
+    if missing and None not in free:
+        whose = f"host {need.host} doesn't have" if need.host else "no host has"
+        lacking = f"{whose} the network {' or '.join(missing)}"
+    elif None in free:
         lacking = f"host {need.host} did not answer" if need.host else "no host answered"
     elif short:
         lacking = f"{' and '.join(short)} short on {f'host {need.host}' if need.host else 'every host'}"
@@ -87,15 +107,18 @@ def place_waiting(connection: Connection) -> Sequence[UUID]:
     """
     with connection.transaction():
         placed = []
-        for kind in (Kind.NETWORK, Kind.DISK):
-            for resource_id, size_bytes, pool in connection.execute(query(f"placement.homeless_{kind}")).fetchall():
-                host = choose_host(connection, Need(disk_bytes=size_bytes, pool=Pool(pool)))
-                if host is not None:
-                    connection.execute(query(f"placement.settle_{kind}"), {"id": resource_id, "host": host})
-                    jobs.defer(connection, host, kind, resource_id)
+        for (network_id,) in connection.execute(query("placement.homeless_networks")).fetchall():
+            host = settle_network(connection, network_id)
+            if host is not None:
+                jobs.defer(connection, host, Kind.NETWORK, network_id)
+        for disk_id, size_bytes, pool in connection.execute(query("placement.homeless_disks")).fetchall():
+            host = choose_host(connection, Need(disk_bytes=size_bytes, pool=Pool(pool)))
+            if host is not None:
+                connection.execute(query("placement.settle_disk"), {"id": disk_id, "host": host})
+                jobs.defer(connection, host, Kind.DISK, disk_id)
         for row in connection.execute(query("placement.waiting_machines")).fetchall():
-            machine_id, cores, memory_mib, disk_bytes, host, pinned_host = row
-            need = Need(cores, memory_mib, 0 if host else disk_bytes, host or pinned_host)
+            machine_id, cores, memory_mib, disk_bytes, host, pinned_host, networks = row
+            need = Need(cores, memory_mib, 0 if host else disk_bytes, host or pinned_host, networks)
             chosen = choose_host(connection, need)
             if chosen is not None:
                 connection.execute(query("placement.admit_machine"), {"id": machine_id, "host": chosen})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import procrastinate
 import structlog
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
 
 from backends import jobs
 from backends.agent.consoles import Consoles
@@ -26,6 +28,7 @@ from backends.agent.sweep import sweep
 from backends.errors import DatabaseUnavailable
 from backends.jobs import Kind
 from backends.machines.events import EventKind, MachineEvent
+from backends.model import NetworkClass
 from backends.placement import place_waiting
 
 log = structlog.get_logger()
@@ -50,6 +53,9 @@ class Capacity:
     cores: int
     memory_mib: int
     disk_bytes: int
+    classes: Sequence[NetworkClass]
+    vlans: Sequence[tuple[int, int]]
+    """Each from the first to the last, for users."""
 
 
 def run(host: Host, conninfo: str, capacity: Capacity, *, sweep_s: float) -> None:
@@ -90,9 +96,12 @@ def begin(host: Host, capacity: Capacity) -> None:
         cores=capacity.cores,
         memory_mib=capacity.memory_mib,
         disk_bytes=capacity.disk_bytes,
+        classes=[network_class.value for network_class in capacity.classes],
+        vlans=Multirange([Range(first, last, "[]") for first, last in capacity.vlans]),
         domain_type=host.hypervisor.domain_type,
         tunnel_address=host.networks.tunnel_address,
     )
+    host.write("withdraw_site_networks")
     for what in host.networks.lacks():
         log.warning("this host lacks something", what=what)
     with host.connection() as connection:

@@ -40,6 +40,7 @@ from backends.networks.addresses import (
     parse_subnet6,
     reserved_addresses,
 )
+from backends.placement import not_offered
 from backends.store.database import Connection, query
 from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS
 
@@ -81,6 +82,9 @@ class LinkDoor(Door):
             host = self._host_of_links(connection, (new,), ())
             if host is not None and machine.host not in (None, host):
                 raise Conflict(f"the network {new.network_id} is on host {host}, the compute on {machine.host}")
+            missing = not_offered(connection, [new.network_id], machine.host) if machine.host else ()
+            if missing:
+                raise Conflict(f"the compute is on host {machine.host}, which doesn't have the network {missing[0]}")
             names = {
                 row[0] for row in connection.execute("SELECT name FROM interface WHERE machine_id = %s", [machine_id])
             }

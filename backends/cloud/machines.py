@@ -93,7 +93,8 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
             if image is not None:
                 root_size_bytes = _root_size(new.root_size_bytes, size.root_size_bytes, image)
             tied_to = self._host_of_links(connection, new.interfaces, new.attachments)
-            need = Need(cores, memory_mib, root_size_bytes or 0, tied_to)
+            networks = [interface.network_id for interface in new.interfaces]
+            need = Need(cores, memory_mib, root_size_bytes or 0, tied_to, networks)
             host = choose_host(connection, need)
             forbidden = first_restricted(connection, [attachment.disk_id for attachment in new.attachments])
             message = "starting" if host else waiting_message(connection, need)
@@ -222,7 +223,9 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
             host = machine.host
             if not admitted:
                 disk_bytes = 0 if machine.host else machine.root_size_bytes or 0
-                need = Need(machine.cores, machine.memory_mib, disk_bytes, machine.host)
+                rows = connection.execute("SELECT network_id FROM interface WHERE machine_id = %s", [machine_id])
+                networks = [network_id for (network_id,) in rows]
+                need = Need(machine.cores, machine.memory_mib, disk_bytes, machine.host, networks)
                 host = choose_host(connection, need)
                 values["state_message"] = "starting" if host else waiting_message(connection, need)
                 if host:

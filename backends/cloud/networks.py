@@ -12,7 +12,7 @@ from backends.jobs import Kind
 from backends.model import EVERYTHING, NO_FILTER, Allocation, Filter, LinkState, Network, NetworkClass, NewNetwork, Page
 from backends.networks.addresses import check_host_address, parse_subnet, parse_subnet6
 from backends.networks.spec import LAST_VLAN
-from backends.placement import PLACEMENT_LOCK, Need, choose_host
+from backends.placement import PLACEMENT_LOCK, settle_network
 from backends.states import NETWORK_ACTIONS, NETWORK_TARGETS
 from backends.store.database import Connection
 from backends.store.rows import NETWORKS
@@ -52,7 +52,7 @@ class NetworkDoor(Door):
         _check(new.title, new.summary, new.label, new.vlan, new.cidr, new.gateway, new.cidr6)
         _refuse_class(new.network_class)
         with self._change() as connection:
-            host = choose_host(connection, Need())
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [PLACEMENT_LOCK])
             self._check_vlan_free(connection, new.vlan, network_id)
             self._insert(
                 connection,
@@ -68,9 +68,9 @@ class NetworkDoor(Door):
                     "gateway": new.gateway,
                     "cidr6": new.cidr6,
                     "allocation": new.allocation.value,
-                    "host": host,
                 },
             )
+            host = settle_network(connection, network_id)
             self._tag_new(connection, new.tag_ids, network_id)
             self._converge(connection, host, Kind.NETWORK, network_id)
             return self.network(network_id)

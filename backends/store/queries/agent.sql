@@ -103,11 +103,12 @@ UPDATE machine SET state_message = %(message)s WHERE id = %(id)s
 SELECT id FROM image WHERE source_machine_id = %(id)s AND state = 'pending' AND NOT deleting
 
 -- name: network
-SELECT id, cidr, gateway, cidr6, masquerade6, class, wanted = 'active', vlan, sequence, generation, deleting,
-    EXISTS (SELECT 1 FROM interface i WHERE i.network_id = network.id),
-    coalesce(host, %(host)s) = %(host)s, EXISTS (SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id
-        WHERE i.network_id = network.id AND m.host = %(host)s)
-FROM network WHERE id = %(id)s
+SELECT n.id, cidr, gateway, cidr6, masquerade6, class, wanted = 'active', vlan, sequence, generation, deleting,
+    EXISTS (SELECT 1 FROM interface i WHERE i.network_id = n.id),
+    is_at_home(n, h), EXISTS (SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id
+        WHERE i.network_id = n.id AND m.host = h.name)
+FROM network n JOIN host h ON h.name = %(host)s
+WHERE n.id = %(id)s
 
 -- name: network_observed
 UPDATE network SET state = %(state)s, state_message = %(message)s,
@@ -184,11 +185,11 @@ FROM machine WHERE host = %(host)s
 
 -- name: sweep_networks
 -- Those that are at home here, those that machines here have interfaces on, and the site's own.
-SELECT id, cidr, gateway, cidr6, masquerade6, class, wanted = 'active', vlan, sequence, state,
-    generation = observed_generation, deleting, coalesce(host, %(host)s) = %(host)s
-FROM network
-WHERE host = %(host)s OR shared OR EXISTS (SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id
-    WHERE i.network_id = network.id AND m.host = %(host)s)
+SELECT n.id, cidr, gateway, cidr6, masquerade6, class, wanted = 'active', vlan, sequence, state,
+    generation = observed_generation, deleting, is_at_home(n, h)
+FROM network n JOIN host h ON h.name = %(host)s
+WHERE n.host = h.name OR n.class = ANY(h.classes) OR EXISTS (SELECT 1 FROM interface i
+    JOIN machine m ON m.id = i.machine_id WHERE i.network_id = n.id AND m.host = h.name)
 
 -- name: remotes
 -- Who of these networks is on which other host.
@@ -217,11 +218,19 @@ FROM disk WHERE host = %(host)s
 SELECT id, state, deleting, source_machine_id IS NOT NULL FROM image
 
 -- name: register_host
-INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, tunnel_address)
-VALUES (%(name)s, %(cores)s, %(memory_mib)s, %(disk_bytes)s, %(domain_type)s, %(tunnel_address)s)
+INSERT INTO host (name, cores, memory_mib, disk_bytes, classes, vlans, domain_type, tunnel_address)
+VALUES (%(name)s, %(cores)s, %(memory_mib)s, %(disk_bytes)s, %(classes)s, %(vlans)s, %(domain_type)s,
+    %(tunnel_address)s)
 ON CONFLICT (name) DO UPDATE
 SET cores = excluded.cores, memory_mib = excluded.memory_mib, disk_bytes = excluded.disk_bytes,
-    domain_type = excluded.domain_type, tunnel_address = excluded.tunnel_address, pool = 'file', portal = NULL, started_at = now(), heartbeat_at = now()
+    classes = excluded.classes, vlans = excluded.vlans, domain_type = excluded.domain_type,
+    tunnel_address = excluded.tunnel_address, pool = 'file', portal = NULL, started_at = now(), heartbeat_at = now()
+
+-- name: withdraw_site_networks
+-- Those that no host has any longer, unless machines still have interfaces on them.
+DELETE FROM network n
+WHERE class IS NOT NULL AND NOT EXISTS (SELECT FROM host WHERE n.class = ANY(classes))
+  AND NOT EXISTS (SELECT FROM interface i WHERE i.network_id = n.id)
 
 -- name: heartbeat
 UPDATE host SET heartbeat_at = now() WHERE name = %(name)s

@@ -10,6 +10,7 @@ WHERE heartbeat_at > now() - interval '60 seconds'
   AND cores_taken + %(cores)s <= cores
   AND memory_taken_mib + %(memory_mib)s <= memory_mib
   AND (%(disk_bytes)s::bigint = 0 OR NOT is_full AND disk_taken_bytes + %(disk_bytes)s <= disk_bytes)
+  AND offers(host, %(networks)s)
 ORDER BY memory_mib - memory_taken_mib DESC, name
 LIMIT 1
 
@@ -19,14 +20,24 @@ SELECT max(cores - cores_taken), max(memory_mib - memory_taken_mib), max(CASE WH
 FROM host
 WHERE heartbeat_at > now() - interval '60 seconds' AND (%(host)s::text IS NULL OR name = %(host)s) AND pool = %(pool)s
 
+-- name: not_offered
+-- Those of the networks that no host has, or not the one that is named.
+SELECT coalesce(n.class, 'VLAN ' || n.vlan)
+FROM network n
+WHERE n.id = ANY(%(networks)s) AND NOT EXISTS (
+    SELECT FROM host h
+    WHERE (%(host)s::text IS NULL OR h.name = %(host)s) AND h.pool = 'file' AND offers(h, ARRAY[n.id])
+)
+ORDER BY 1
+
 -- name: waiting_machines
--- The host that its networks and disks tie a machine to comes last in the row. A machine that somebody changes just now
+-- After its sizes come its host, the host that its networks and disks tie it to, and its networks. A machine that somebody changes just now
 -- is left to them: they may be waiting for the lock that is held here.
 SELECT m.id, m.cores, m.memory_mib, coalesce(m.root_size_bytes, 0), m.host, coalesce(
     (SELECT min(n.host) FROM interface i JOIN network n ON n.id = i.network_id JOIN host h ON h.name = n.host
      WHERE i.machine_id = m.id AND h.tunnel_address IS NULL AND n.vlan IS NULL),
     (SELECT min(d.host) FROM attachment a JOIN disk d ON d.id = a.disk_id WHERE a.machine_id = m.id AND d.pool = 'file')
-)
+), ARRAY(SELECT i.network_id FROM interface i WHERE i.machine_id = m.id)
 FROM machine m
 WHERE NOT m.admitted AND m.wanted = 'active' AND NOT m.deleting
 ORDER BY m.sequence
@@ -37,13 +48,13 @@ UPDATE machine
 SET host = %(host)s, admitted = true, generation = generation + 1, state_message = 'starting'
 WHERE id = %(id)s
 
--- name: homeless_network
-SELECT id, 0, 'file' FROM network WHERE host IS NULL AND NOT shared AND NOT deleting ORDER BY sequence
+-- name: homeless_networks
+SELECT id FROM network WHERE host IS NULL AND NOT shared AND NOT deleting ORDER BY sequence
 
 -- name: settle_network
 UPDATE network SET host = %(host)s WHERE id = %(id)s
 
--- name: homeless_disk
+-- name: homeless_disks
 SELECT id, size_bytes, pool FROM disk WHERE host IS NULL AND NOT deleting ORDER BY sequence
 
 -- name: settle_disk

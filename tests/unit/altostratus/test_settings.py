@@ -52,6 +52,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("DOMAIN_TYPE", "xen", "domain_type is 'xen': expected 'auto', 'kvm' or 'qemu'"),
         ("SHARED_NETWORK", "127.0.0.0/8", "loopback"),
         ("OCCI_SCHEME", "http://schemas.ogf.org/occi/", "domain of the site's own"),
+        ("PUBLIC_NETWORK", "192.0.2.0/24", "public_uplink names no link"),
+        ("VLANS", "100-199", "vlan_uplink names no link"),
         ("DEFAULT_SIZE", "enormous", "there are small"),
         ("WORKER", "2", "ALTOSTRATUS_WORKER in the environment: there is no such setting"),
     ],
