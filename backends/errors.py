@@ -47,3 +47,7 @@ class TryLater(CloudError):
 
 class DatabaseUnavailable(Exception):
     """PostgreSQL can't be reached, or went away in the middle: no refusal, the caller may try again."""
+
+
+class Deadlocked(DatabaseUnavailable):
+    """PostgreSQL took the change back, so that others who waited for it could go on."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
-from typing import Any, TypeVar
+from functools import cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import psycopg
 
 from backends import jobs, quotas
-from backends.errors import Conflict, Invalid, NotFound
+from backends.errors import Conflict, Deadlocked, Invalid, NotFound
 from backends.jobs import Kind
 from backends.model import Caller, Filter, Page, Role, Size
 from backends.opened import OpenedDisks
@@ -23,6 +23,8 @@ from backends.store.rows import Table
 from backends.values import Values
 
 T = TypeVar("T")
+P = ParamSpec("P")
+D = TypeVar("D", bound="Door")
 
 GENERATIONS = ("machine", "network", "disk")
 """The tables whose rows count their changes."""
@@ -37,6 +39,19 @@ NOUNS = {
     "group_link": "security group link",
     "image": "image",
 }
+
+
+def once_more(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P], T]:
+    """A change that begins anew, once, when PostgreSQL has taken it back to end a deadlock; not within another."""
+
+    @wraps(method)
+    def begin(door: D, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(door, *args, **kwargs)
+        except Deadlocked:
+            return method(door, *args, **kwargs)
+
+    return begin
 
 
 class Door:
@@ -151,14 +166,20 @@ class Door:
         """Around a change: what it has put on the disk goes if it doesn't come about."""
         try:
             yield
+        except psycopg.errors.DeadlockDetected:
+            self._remove_kept_files()
+            raise
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise  # perhaps only after the commit: the sweep decides what is left over
         except BaseException:
-            for file in self._kept_files:
-                self._values.remove(file)
+            self._remove_kept_files()
             raise
         finally:
             self._kept_files.clear()
+
+    def _remove_kept_files(self) -> None:
+        for file in self._kept_files:
+            self._values.remove(file)
 
     def _one(self, table: Table[T], resource_id: UUID, *, lock: bool = False) -> T:
         with self._read() as connection:

@@ -21,6 +21,7 @@ from psycopg.types.range import Range
 from backends import acl as acls
 from backends import feeds, retention
 from backends.acl import AceMask
+from backends.cloud.door import once_more
 from backends.cloud.ways import WayDoor
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.feeds import Event
@@ -102,6 +103,7 @@ class ObjectDoor(WayDoor):
         self.require(parent, right)
         return parent
 
+    @once_more
     def create_object(
         self,
         address: Address | None,
@@ -162,6 +164,7 @@ class ObjectDoor(WayDoor):
             self._tell_of(connection, _creation(made), found)
             return found
 
+    @once_more
     def change_object(self, found: Found, changes: ObjectChanges, value: Received | None = None) -> None:
         """`value` replaces the whole value. Readers see all of the change or nothing."""
         with self._kept(value) as parts, self._change() as connection:
@@ -175,6 +178,7 @@ class ObjectDoor(WayDoor):
         if value is not None:
             self._drop(found.object.value_file)
 
+    @once_more
     def delete_object(self, found: Found) -> None:
         """With all that is below it. `Conflict` if somebody puts something there at the same time."""
         with self._change() as connection:
@@ -324,12 +328,16 @@ class ObjectDoor(WayDoor):
             raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
         if found.names is not None and SNAPSHOTS in found.names[:-2]:
             raise Invalid("a snapshot can't be changed: expected it to be deleted as a whole")
+        now = datetime.now(UTC)
+        self._refuse_kept(found, now)
+        if found.names is not None and SNAPSHOTS in found.names:
+            # Nobody could mend the lists in a snapshot: its container's decides, as it is now.
+            self.require(self._find(Address(start=found.ancestors[-2].id)), AceMask.DELETE | AceMask.DELETE_OBJECT)
+            return
         # 1.1.1 §16.1.5: a DELETE is refused without DELETE, and without its container's DELETE_OBJECT.
         self.require(found, AceMask.DELETE)
         if found.parent_id is not None and not found.parent_rights & AceMask.DELETE_OBJECT:
             raise NotAllowed(f"its container's access control list doesn't let {self._caller.user_name} delete it")
-        now = datetime.now(UTC)
-        self._refuse_kept(found, now)
         self._check_below(connection, found, now)
 
     def _check_below(self, connection: Connection, found: Found, now: datetime) -> None:

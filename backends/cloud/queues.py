@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.acl import AceMask
+from backends.cloud.door import once_more
 from backends.cloud.feeds import CHANNEL, VALUES_MAX
 from backends.cloud.trees import TreeDoor
 from backends.errors import Invalid, NotApplicable
@@ -27,6 +28,7 @@ class QueueValue:
 
 
 class QueueDoor(TreeDoor):
+    @once_more
     def enqueue(self, queue: Found, values: Sequence[tuple[str, Encoding, bytes]]) -> None:
         """All of them, one after the other, or none. `NotApplicable` when the queue is full."""
         for _, _, value in values:
@@ -61,6 +63,7 @@ class QueueDoor(TreeDoor):
             raise Invalid(f"the values have more than {READ_MAX_BYTES} bytes: ask for fewer at a time")
         return [QueueValue(row[0], row[1], Encoding(row[2]), row[3]) for row in rows]
 
+    @once_more
     def dequeue(self, queue: Found, first: int, last: int) -> int:
         """Deletes the values of these positions; returns how many there were."""
         self.require(queue, AceMask.WRITE_OBJECT)

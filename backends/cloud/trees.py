@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from backends import retention
 from backends.acl import AceMask
+from backends.cloud.door import once_more
 from backends.cloud.objects import check_metadata, check_name, own_metadata
 from backends.cloud.values import ValueDoor
 from backends.errors import Conflict, Invalid, NotFound
@@ -35,6 +36,7 @@ NOT_COPIED = frozenset({"cdmi_acl", retention.PERIOD, retention.RETENTION_ID, re
 class TreeDoor(ValueDoor):
     """One statement a tree, however large it is."""
 
+    @once_more
     def copy_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
         """With all that is below it, but without snapshots, holds and retention; it is the caller's."""
         check_metadata(changes.metadata or {})
@@ -46,6 +48,7 @@ class TreeDoor(ValueDoor):
             self._tell_of_tree(connection, Event.COPY, made)
             return made
 
+    @once_more
     def copy_onto(self, source: Found, target: Found, changes: ObjectChanges = NO_CHANGES) -> None:
         """`target`, of the same kind, becomes as `source` is and has copies of its children instead of its own.
 
@@ -91,6 +94,7 @@ class TreeDoor(ValueDoor):
         self._tell_of_children(connection, Event.COPY, target)
         return files
 
+    @once_more
     def move_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
         """The same objects at another place, or at none but their ID (`address` None)."""
         check_metadata(changes.metadata or {})
@@ -120,6 +124,7 @@ class TreeDoor(ValueDoor):
             self._tell_of(connection, Event.RENAME, moved)
             return moved
 
+    @once_more
     def snapshot_container(self, container: Found, name: str) -> None:
         """What the container holds now, as a child of its `cdmi_snapshots`; one of the same name is replaced."""
         check_name(name, ObjectKind.CONTAINER)

@@ -12,6 +12,7 @@ from uuid import UUID
 from psycopg.types.multirange import Multirange
 
 from backends import quotas
+from backends.cloud.door import once_more
 from backends.cloud.objects import ObjectDoor, multirange
 from backends.errors import Conflict, Invalid
 from backends.objects import (
@@ -100,6 +101,7 @@ class ValueDoor(ObjectDoor):
             if found.object.value is None and found.object.value_file == stored.value_file:
                 raise Conflict("the value's file is missing in the gateway's folder of values")
 
+    @once_more
     def write_value_ranges(self, found: Found, pieces: Sequence[Piece], changes: ObjectChanges) -> None:
         """Puts the pieces into the value, which grows as needed; what nobody wrote reads as zeros."""
         _check_size(pieces)

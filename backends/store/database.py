@@ -20,7 +20,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from backends.errors import DatabaseUnavailable
+from backends.errors import DatabaseUnavailable, Deadlocked
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -56,6 +56,8 @@ class Database:
         try:
             with self._pool.connection() as connection:
                 yield connection
+        except psycopg.errors.DeadlockDetected as error:
+            raise Deadlocked("others were changing the same things") from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self._pool.check()
             raise DatabaseUnavailable("the database can't be reached just now") from error

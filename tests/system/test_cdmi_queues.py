@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ from backends.store.database import Connection, Database
 from cdmi_server.presentation import Presentation
 from cdmi_server.site import Site
 from renderers.cdmi.representation import Version
-from tests.conftest import member, project
+from tests.conftest import member, project, wait_until
 
 ROOT = "/cdmi/2.0.0/"
 LARGE = bytes(range(256)) * 1000
@@ -414,3 +415,24 @@ def test_a_query_goes_with_its_queue(client: Client) -> None:
     search(client)
     assert client.send("DELETE", f"{ROOT}q", QUEUE).status_code == 204
     client.run_queries()
+
+
+def test_who_loses_a_deadlock_begins_again(client: Client, sql: Connection, database: Database) -> None:
+    """A container goes with its queue, which is told, while what changes an object of it comes to tell the queue."""
+    listen(client, "box/q")
+    client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "x"})
+
+    def identity(path: str) -> UUID:
+        found = client.send("GET", f"{ROOT}box/{path}?objectID", QUEUE if path == "q" else DATAOBJECT).json["objectID"]
+        return UUID(found[16:])
+
+    changed, queue = identity("o"), identity("q")
+    with ThreadPoolExecutor(1) as threads:
+        with database.connection() as other, other.transaction():
+            other.execute("SET LOCAL deadlock_timeout = '1min'")  # so that it isn't this one that loses
+            other.execute("UPDATE stored_object SET modifications = modifications + 1 WHERE id = %s", [changed])
+            deleting = threads.submit(client.send, "DELETE", f"{ROOT}box/", CONTAINER)
+            wait_until(lambda: sql.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None)
+            other.execute("UPDATE stored_object SET modifications = modifications + 1 WHERE id = %s", [queue])
+        assert deleting.result().status_code == 204
+    assert client.send("GET", f"{ROOT}box/", CONTAINER).status_code == 404

@@ -146,6 +146,23 @@ def test_a_snapshot_keeps_what_was_there(client: Client) -> None:
     assert client.send("DELETE", "/cdmi/box/cdmi_snapshots/", CONTAINER).status_code == 400
 
 
+def test_no_access_list_keeps_a_snapshot_or_its_container_for_ever(client: Client) -> None:
+    deny = {"acetype": "DENY", "identifier": "EVERYONE@", "aceflags": "0x3", "acemask": "CDMI_ACE_DELETE"}
+    allow = {"acetype": "ALLOW", "identifier": "EVERYONE@", "aceflags": "0x3", "acemask": "CDMI_ACE_ALL_PERMS"}
+    denying, allowing = ({"metadata": {"cdmi_acl": acl}} for acl in ([deny, allow], [allow]))
+    client.send("PUT", "/cdmi/box/small?metadata:cdmi_acl", DATAOBJECT, denying)
+    client.send("PUT", "/cdmi/box/?metadata:cdmi_acl", CONTAINER, denying)
+    for name in ("monday", "tuesday"):
+        assert client.send("PUT", "/cdmi/box/", CONTAINER, {"snapshot": name}).status_code == 204
+    assert client.send("DELETE", "/cdmi/box/cdmi_snapshots/monday/", CONTAINER).status_code == 403
+    client.send("PUT", "/cdmi/box/?metadata:cdmi_acl", CONTAINER, allowing)
+    assert client.send("DELETE", "/cdmi/box/cdmi_snapshots/monday/", CONTAINER).status_code == 204
+    assert client.send("PUT", "/cdmi/box/", CONTAINER, {"snapshot": "tuesday"}).status_code == 204
+    assert client.send("DELETE", "/cdmi/box/", CONTAINER).status_code == 403
+    client.send("PUT", "/cdmi/box/small?metadata:cdmi_acl", DATAOBJECT, allowing)
+    assert client.send("DELETE", "/cdmi/box/", CONTAINER).status_code == 204
+
+
 def test_a_queue_gives_its_values_in_order(client: Client) -> None:
     made = client.send("PUT", "/cdmi/q", QUEUE, {"metadata": {"a": "1"}})
     assert (made.status_code, made.json["queueValues"]) == (201, "")

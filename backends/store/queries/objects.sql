@@ -100,10 +100,11 @@ SELECT (SELECT count(*) FROM stored_object o WHERE o.value_file = %(file)s)
     + (SELECT count(*) FROM disk_write w WHERE w.value_file = %(file)s AND w.kept)
 
 -- name: below
+-- What a snapshot holds goes with its container, and isn't copied.
 WITH RECURSIVE tree (id) AS (
     SELECT %(id)s::uuid
     UNION ALL
-    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id
+    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
 )
 SELECT o.id, o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
 WHERE o.metadata ?| ARRAY['cdmi_acl', 'cdmi_hold_id', 'cdmi_retention_period'] AND o.id <> %(id)s
