@@ -195,6 +195,8 @@ class Interface:
     title: str | None = None
     tags: tuple[Tag, ...] = ()
     address6: str | None = None
+    reservation_id: UUID | None = None
+    """What it has its addresses from, if they are reserved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +325,35 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """Addresses of a network, with the MAC address to have them under, kept for a project.
+
+    What is said of its network follows from `network_id`.
+    """
+
+    id: UUID
+    project_id: UUID
+    network_id: UUID
+    title: str | None
+    summary: str | None
+    mac: str
+    address: str | None
+    address6: str | None
+    machine_id: UUID | None
+    """The machine that has them; also one that is just letting go of them."""
+    network_class: NetworkClass | None
+    label: str | None
+    vlan: int | None
+    state: LinkState
+    state_message: str
+    tags: tuple[Tag, ...] = ()
+
+    @property
+    def used(self) -> bool:
+        return self.machine_id is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
     """A persistent disk whose life is independent of any machine."""
 
@@ -378,7 +409,9 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class NewInterface:
-    network_id: UUID
+    """On a network, or on that of a reservation, with its addresses."""
+
+    network_id: UUID | None = None
     mac: str | None = None
     address: str | None = None
     gateway: str | None = None
@@ -386,6 +419,7 @@ class NewInterface:
     title: str | None = None
     id: UUID | None = None
     address6: str | None = None
+    reservation_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +482,18 @@ class NewNetwork:
     cidr6: str | None = None
     network_class: NetworkClass | None = None
     """Refused: the site's settings make those."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewReservation:
+    network_id: UUID | None = None
+    """None: the public network if the site has one, else the one that all share."""
+    address: str | None = None
+    address6: str | None = None
+    title: str | None = None
+    summary: str | None = None
+    tag_ids: tuple[UUID, ...] = ()
+    id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

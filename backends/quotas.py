@@ -36,8 +36,8 @@ RESOURCES: Final = (
     Resource("cores", "cores", ("machine",)),
     Resource("memory_mib", "MiB of memory", ("machine",)),
     Resource("networks", "networks", ("network",)),
-    Resource("addresses", "addresses on networks that all share", ("interface",)),
-    Resource("public_addresses", "public addresses", ("interface",)),
+    Resource("addresses", "addresses on networks that all share", ("interface", "reservation")),
+    Resource("public_addresses", "public addresses", ("interface", "reservation")),
     Resource("images", "saved images", ("image",)),
 )
 BY_NAME: Final = {resource.name: resource for resource in RESOURCES}

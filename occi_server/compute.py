@@ -26,7 +26,7 @@ from backends.model import (
 )
 from backends.states import MACHINE_ACTIONS
 from backends.terms import USER_DATA_MAX_BYTES
-from occi_server import console, names, networkinterface, securitygroup, storagelink, values
+from occi_server import console, ipreservation, names, network, networkinterface, securitygroup, storagelink, values
 from occi_server.entities import (
     ActionType,
     Attribute,
@@ -304,11 +304,13 @@ def link_kind(link: SentLink) -> CategoryId:
     """What an inline link is to be: its own category says so, else its relation, else where it leads."""
     by_relation = {
         names.NETWORK: names.NETWORK_INTERFACE,
+        names.IP_RESERVATION: names.NETWORK_INTERFACE,
         names.STORAGE: names.STORAGE_LINK,
         names.SECURITY_GROUP: names.SECURITY_GROUP_LINK,
     }
     by_place = {
-        "/network/": names.NETWORK_INTERFACE,
+        network.LOCATION: names.NETWORK_INTERFACE,
+        ipreservation.LOCATION: names.NETWORK_INTERFACE,
         "/storage/": names.STORAGE_LINK,
         securitygroup.LOCATION: names.SECURITY_GROUP_LINK,
     }
@@ -322,5 +324,6 @@ def link_kind(link: SentLink) -> CategoryId:
         if link.target.startswith(place):
             return category
     raise Invalid(
-        f"The link to {link.target!r} is of no kind: expected a network, a storage or a security group of this cloud."
+        f"The link to {link.target!r} is of no kind: expected a network, an IP reservation, a storage or a security"
+        " group of this cloud."
     )

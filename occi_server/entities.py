@@ -16,7 +16,7 @@ import falcon
 from backends.cloud import Cloud
 from backends.errors import Invalid
 from backends.model import Filter, Image, Page, Tag
-from occi_server import values
+from occi_server import names, values
 from occi_server.values import ValueType
 from renderers.occi.representation import (
     Action,
@@ -50,8 +50,8 @@ class Attribute(Generic[Row]):
     """A full update that leaves it out clears it."""
     default: AttributeValue | None = None
     description: str = ""
-    field_of: Callable[[Any], str] | None = None
-    """Where values of several meanings go; without it all go to `field`."""
+    fields_of: Callable[[Any], Mapping[str, object]] | None = None
+    """What values of several meanings are in the door's terms; without it all go to `field`."""
 
     def definition(self) -> AttributeDefinition:
         return AttributeDefinition(
@@ -148,6 +148,11 @@ class EntityType(Generic[Row]):
         object.__setattr__(self, "by_name", table)
 
     @property
+    def core(self) -> CategoryId:
+        """The core kind that it is of, by whichever way."""
+        return names.LINK if self.kind.parent == names.LINK else names.RESOURCE
+
+    @property
     def location(self) -> str:
         """The path of the collection, `/compute/`."""
         if self.kind.location is None:
@@ -236,7 +241,7 @@ def shown_mixins(kind: EntityType[Row], row: Row, tags: Sequence[Tag]) -> tuple[
 
 def is_state(attribute: Attribute[Any]) -> bool:
     """Whether it is the server's own account of an instance, which changes by itself."""
-    return attribute.name.endswith((".state", ".state.message"))
+    return attribute.name.endswith((".state", ".state.message", ".used"))
 
 
 def identified(name: str = "occi.core.id") -> Attribute[Any]:
@@ -257,21 +262,24 @@ def state_message(name: str) -> Attribute[Any]:
 
 
 def _is_present(attribute: Attribute[Any], row: object, sent: AttributeValue) -> bool:
+    if attribute.field is None:
+        return False
     try:
-        return bool(attribute.value.take(sent) == getattr(row, attribute.field or "", None))
+        wanted = fields_for(attribute, attribute.value.take(sent))
     except (ValueError, OverflowError):
         return False
+    return all(value == getattr(row, name, None) for name, value in wanted.items())
 
 
-def field_for(attribute: Attribute[Any], value: object) -> str:
-    """The door's field that this value of the attribute is about."""
+def fields_for(attribute: Attribute[Any], value: Any) -> Mapping[str, object]:
+    """The door's fields that this value of the attribute is about, with their values."""
     if attribute.field is None:
         raise AssertionError(f"{attribute.name} has no field")
-    return attribute.field_of(value) if attribute.field_of else attribute.field
+    return attribute.fields_of(value) if attribute.fields_of else {attribute.field: value}
 
 
 def _put(fields: dict[str, Any], attribute: Attribute[Any], value: object) -> None:
-    field_name = field_for(attribute, value)
-    if field_name in fields and fields[field_name] != value:
-        raise Invalid(f"{attribute.name} says another value than an attribute of the same meaning beside it.")
-    fields[field_name] = value
+    for name, wanted in fields_for(attribute, value).items():
+        if name in fields and fields[name] != wanted:
+            raise Invalid(f"{attribute.name} says another value than an attribute of the same meaning beside it.")
+        fields[name] = wanted

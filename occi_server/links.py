@@ -1,4 +1,4 @@
-"""What the two kinds of link, networkinterface and storagelink, have in common: their ends."""
+"""What the kinds of link have in common: their ends."""
 
 from __future__ import annotations
 
@@ -41,11 +41,17 @@ def target(collection: str, what: str, field: str, *, required: bool = True) -> 
     )
 
 
-def kinds_of_ends(source: CategoryId, target_kind: CategoryId) -> tuple[Attribute[Any], ...]:
+def kinds_of_ends(source: CategoryId, *targets: CategoryId) -> tuple[Attribute[Any], ...]:
     """Sent back with a rendering; never kept."""
     return tuple(
-        Attribute(name, values.matching(f".*{kind.term}", f'"{kind}"', 512), description="Follows from the end")
-        for name, kind in (("occi.core.source.kind", source), ("occi.core.target.kind", target_kind))
+        Attribute(
+            name,
+            values.matching(
+                f".*({'|'.join(kind.term for kind in kinds)})", " or ".join(f'"{kind}"' for kind in kinds), 512
+            ),
+            description="Follows from the end",
+        )
+        for name, kinds in (("occi.core.source.kind", (source,)), ("occi.core.target.kind", targets))
     )
 
 

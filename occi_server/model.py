@@ -14,9 +14,10 @@ import falcon
 
 from backends.cloud import Cloud
 from backends.model import Tag
-from occi_server import console, names
+from occi_server import console, ipreservation, names
 from occi_server.compute import compute_type
 from occi_server.entities import Attribute, EntityType, MixinType, identified, summarised, titled
+from occi_server.ipreservation import IP_RESERVATION
 from occi_server.network import NETWORK
 from occi_server.networkinterface import NETWORK_INTERFACE
 from occi_server.securitygroup import SECURITY_GROUP, SECURITY_GROUP_LINK
@@ -74,6 +75,7 @@ def model_of(site: Site) -> Model:
     storage_link = storage_link_type(site.enterprise_number)
     types: tuple[EntityType[Any], ...] = (
         compute_type(templates, storage_link),
+        IP_RESERVATION,  # before the networks, which stay while addresses of theirs are reserved
         NETWORK,
         storage_type(site, templates),
         SECURITY_GROUP,
@@ -108,7 +110,7 @@ RESERVED = ("/-/", "/.well-known/", "/os_tpl/", "/resource_tpl/", "/storage_tpl/
 def discover(model: Model, cloud: Cloud) -> tuple[Category, ...]:
     """Everything that the query interface shows this caller."""
     images = (model.templates.discovered(image) for image in cloud.images())
-    return (*model.categories, *images, *(tag_category(tag) for tag in cloud.tags()))
+    return (*model.categories, *images, *ipreservation.pools(cloud), *(tag_category(tag) for tag in cloud.tags()))
 
 
 def tag_category(tag: Tag) -> Mixin:
@@ -154,6 +156,8 @@ def named_in(model: Model, cloud: Cloud, categories: Iterable[SentCategory]) -> 
             mixins.append(model.mixins[identity])
         elif identity.scheme == model.templates.os_scheme:
             mixins.append(image_template(model, cloud, identity.term))
+        elif identity.scheme == names.POOLS:
+            mixins.append(ipreservation.pool_named(cloud, identity.term))
         elif identity in known_actions:
             actions.append(identity)
         elif identity.scheme == names.CORE and identity in (names.ENTITY, names.RESOURCE, names.LINK):

@@ -24,6 +24,7 @@ NETWORK = CategoryId(INFRASTRUCTURE, "network")
 STORAGE = CategoryId(INFRASTRUCTURE, "storage")
 NETWORK_INTERFACE = CategoryId(INFRASTRUCTURE, "networkinterface")
 STORAGE_LINK = CategoryId(INFRASTRUCTURE, "storagelink")
+IP_RESERVATION = CategoryId(INFRASTRUCTURE, "ipreservation")
 SECURITY_GROUP = CategoryId(INFRASTRUCTURE, "securitygroup")
 SECURITY_GROUP_LINK = CategoryId(INFRASTRUCTURE, "securitygrouplink")
 
@@ -37,9 +38,12 @@ USER_DATA = CategoryId("http://schemas.ogf.org/occi/infrastructure/compute#", "u
 
 OPENSTACK_PUBLIC_KEY = CategoryId("http://schemas.openstack.org/instance/credentials#", "public_key")
 OPENSTACK_USER_DATA = CategoryId("http://schemas.openstack.org/compute/instance#", "user_data")
+POOL = CategoryId("http://schemas.openstack.org/network#", "floatingippool")
+POOLS = "http://schemas.openstack.org/network/floatingippool#"
 
 OWN_SCHEME = "http://altostratus.local/occi/infrastructure"
 OWN_ATTRIBUTES = "local.altostratus"
 """The same at every site: clients may rely on them. A site's own templates have the site's own scheme."""
 IPV6_NETWORK = CategoryId(f"{OWN_SCHEME}/network#", "ipv6network")
+IPV6_RESERVATION = CategoryId(f"{OWN_SCHEME}/ipreservation#", "ipv6reservation")
 IPV6_NETWORK_INTERFACE = CategoryId(f"{OWN_SCHEME}/networkinterface#", "ipv6networkinterface")

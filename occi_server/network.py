@@ -63,7 +63,7 @@ OF_ADDRESSES: tuple[Attribute[Network], ...] = (
         "cidr",
         clearable=True,
         description="Range in CIDR notation: the IPv4 one where there are two",
-        field_of=lambda value: "cidr6" if ":" in value else "cidr",
+        fields_of=lambda value: {"cidr6" if ":" in value else "cidr": value},
     ),
     Attribute(
         "occi.network.gateway",

@@ -1,12 +1,13 @@
-"""The networkinterface kind, a compute's link to a network, and its ipnetworkinterface mixin."""
+"""The networkinterface kind, a compute's link to a network or to a reserved address of one, and its mixins."""
 
 from __future__ import annotations
 
 from typing import cast
+from uuid import UUID
 
 from backends.cloud import Cloud, InterfaceChanges
 from backends.model import Allocation, Interface, LinkState, NewInterface
-from occi_server import names, values
+from occi_server import ipreservation, names, network, values
 from occi_server.entities import (
     Attribute,
     EntityType,
@@ -18,11 +19,37 @@ from occi_server.entities import (
     state_message,
     titled,
 )
-from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, tagged, target
-from renderers.occi.representation import Kind, Link, LinkEnd, Mixin, SentLink
+from occi_server.links import SOURCE, inline_fields, kinds_of_ends, refuse_links, tagged
+from occi_server.values import ValueType
+from renderers.occi.representation import AttributeValue, Kind, Link, LinkEnd, Mixin, SentLink
 
 LOCATION = "/networkinterface/"
 
+
+def place_on_network() -> ValueType:
+    """The location of a network, or of the IP reservation whose addresses the interface is to have."""
+    network_place = values.place(network.LOCATION, "a network")
+    reservation_place = values.place(ipreservation.LOCATION, "an IP reservation")
+
+    def take(value: AttributeValue) -> dict[str, UUID | None]:
+        if isinstance(value, str) and value.startswith(ipreservation.LOCATION):
+            return {"reservation_id": reservation_place.take(value)}
+        return {"network_id": network_place.take(value), "reservation_id": None}
+
+    expected = f"{network_place.expected}, or of an IP reservation, such as {ipreservation.LOCATION}UUID"
+    return ValueType("string", expected, take, network_place.pattern)
+
+
+TARGET: Attribute[Interface] = Attribute(
+    "occi.core.target",
+    place_on_network(),
+    lambda interface: end_of(interface).location,
+    "network_id",
+    mutable=False,
+    required=True,
+    at_creation=True,
+    fields_of=lambda fields: fields,
+)
 OWN: tuple[Attribute[Interface], ...] = (
     Attribute(
         "occi.networkinterface.interface",
@@ -56,7 +83,7 @@ OF_ADDRESSES: tuple[Attribute[Interface], ...] = (
         lambda interface: interface.address or interface.address6,
         "address",
         description="Address, the IPv4 one where there are two; the cloud chooses when not given",
-        field_of=lambda value: "address6" if ":" in value else "address",
+        fields_of=ipreservation.address_fields,
     ),
     Attribute(
         "occi.networkinterface.gateway",
@@ -108,6 +135,12 @@ IPV6_NETWORK_INTERFACE: MixinType[Interface] = MixinType(
 )
 
 
+def end_of(interface: Interface) -> LinkEnd:
+    if interface.reservation_id is not None:
+        return LinkEnd(f"{ipreservation.LOCATION}{interface.reservation_id}", names.IP_RESERVATION)
+    return LinkEnd(f"{network.LOCATION}{interface.network_id}", names.NETWORK)
+
+
 def describe(interface: Interface) -> Link:
     identity = str(interface.id)
     return Link(
@@ -115,7 +148,7 @@ def describe(interface: Interface) -> Link:
         id="urn:uuid:" + identity,
         location=LOCATION + identity,
         source=LinkEnd(f"/compute/{interface.machine_id}", names.COMPUTE),
-        target=LinkEnd(f"/network/{interface.network_id}", names.NETWORK),
+        target=end_of(interface),
         title=interface.title,
         mixins=shown_mixins(NETWORK_INTERFACE, interface, interface.tags),
         attributes=shown_attributes(NETWORK_INTERFACE, interface),
@@ -147,8 +180,8 @@ NETWORK_INTERFACE: EntityType[Interface] = EntityType(
         identified(),
         titled(),
         SOURCE,
-        target("/network/", "a network", "network_id"),
-        *kinds_of_ends(names.COMPUTE, names.NETWORK),
+        TARGET,
+        *kinds_of_ends(names.COMPUTE, names.NETWORK, names.IP_RESERVATION),
         *OWN,
     ),
     mixins=(IP_NETWORK_INTERFACE, IPV6_NETWORK_INTERFACE),

@@ -19,6 +19,7 @@ from occi_server.action import action_term
 from occi_server.answers import answer_done, introduce
 from occi_server.collection import act_on_all, answer_selection, delete_all, post_entities
 from occi_server.entities import MixinType
+from occi_server.ipreservation import POOL_LOCATION, pool_named
 from occi_server.model import Model, Named, image_template
 from occi_server.negotiation import Rendering, answer_rendering
 from occi_server.requests import cloud_of, read_message, read_messages
@@ -89,6 +90,8 @@ class Paths:
         parts = path.split("/")
         if len(parts) == 4 and parts[1] == "os_tpl":
             return Place(path, (image_template(self.model, cloud, parts[2]),))
+        if len(parts) == 5 and path.startswith(POOL_LOCATION):
+            return Place(path, (pool_named(cloud, parts[3]),))
         tags = cloud.tags()
         exact = tuple(tag for tag in tags if tag.location == path)
         if exact:

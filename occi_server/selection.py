@@ -19,7 +19,7 @@ from backends.cloud import Cloud
 from backends.errors import Invalid
 from backends.model import EVERYTHING, NO_FILTER, Filter, Page
 from occi_server import names
-from occi_server.entities import EntityType, field_for
+from occi_server.entities import EntityType, fields_for
 from occi_server.model import Model, Named, named_in, split_identifier
 from occi_server.requests import read_filter
 from occi_server.site import Site
@@ -131,7 +131,7 @@ def select(
 def _is_named(kind: EntityType[Any], named: Named) -> bool:
     if named.kinds and kind not in named.kinds:
         return False
-    return all(core in (names.ENTITY, kind.kind.parent) for core in named.core)
+    return all(core in (names.ENTITY, kind.core) for core in named.core)
 
 
 def _narrow(kind: EntityType[Any], named: Named, attributes: Sequence[tuple[str, AttributeValue]]) -> Selected | None:
@@ -150,7 +150,7 @@ def _narrow(kind: EntityType[Any], named: Named, attributes: Sequence[tuple[str,
         if attribute is None or attribute.read is None:
             return None
         value = attribute.take(sent)
-        wanted.append((field_for(attribute, value), value))
+        wanted += fields_for(attribute, value).items()
     equals: dict[str, object] = {}
     for field, value in wanted:
         if equals.setdefault(field, value) != value:

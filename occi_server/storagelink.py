@@ -69,11 +69,11 @@ def mount_point() -> ValueType:
     return ValueType("string", "an absolute path, or a device such as /dev/vdb", take, {"pattern": "^/"})
 
 
-def field_of(value: object) -> str:
-    """Which of the door's fields a deviceid or mountpoint is about."""
+def fields_of(value: object) -> dict[str, object]:
+    """What a deviceid or mountpoint says."""
     if isinstance(value, UUID):
-        return "disk_id"
-    return "device" if isinstance(value, GuestDevice) else "mount_point"
+        return {"disk_id": value}
+    return {"device" if isinstance(value, GuestDevice) else "mount_point": value}
 
 
 def own_attributes(enterprise: int) -> tuple[Attribute[Attachment], ...]:
@@ -84,7 +84,7 @@ def own_attributes(enterprise: int) -> tuple[Attribute[Attachment], ...]:
             lambda attachment: encode(attachment.disk_id, enterprise),
             "device",
             description="The storage's CDMI object ID; or, when sent, the guest's device",
-            field_of=field_of,
+            fields_of=fields_of,
         ),
         Attribute(
             "occi.storagelink.mountpoint",
@@ -93,7 +93,7 @@ def own_attributes(enterprise: int) -> tuple[Attribute[Attachment], ...]:
             "mount_point",
             clearable=True,
             description="Where the guest is to mount it; else the guest's device, which the cloud chooses if not given",
-            field_of=field_of,
+            fields_of=fields_of,
         ),
         Attribute(
             "occi.storagelink.state",

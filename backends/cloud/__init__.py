@@ -16,6 +16,7 @@ from backends.cloud.links import AttachmentChanges, InterfaceChanges, LinkDoor
 from backends.cloud.machines import MachineChanges, MachineDoor
 from backends.cloud.networks import NetworkChanges, NetworkDoor
 from backends.cloud.queues import QueueDoor
+from backends.cloud.reservations import ReservationChanges, ReservationDoor
 from backends.cloud.tags import TagDoor
 
 __all__ = [
@@ -26,8 +27,11 @@ __all__ = [
     "InterfaceChanges",
     "MachineChanges",
     "NetworkChanges",
+    "ReservationChanges",
 ]
 
 
-class Cloud(MachineDoor, NetworkDoor, DiskBytesDoor, ExportDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor):
+class Cloud(
+    MachineDoor, NetworkDoor, ReservationDoor, DiskBytesDoor, ExportDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor
+):
     """Everything the caller may do; see the module's docstring."""

@@ -34,6 +34,7 @@ NOUNS = {
     "disk": "storage",
     "network": "network",
     "interface": "network interface",
+    "reservation": "IP reservation",
     "attachment": "storage link",
     "security_group": "security group",
     "group_link": "security group link",

@@ -7,10 +7,19 @@ from collections.abc import Sequence
 from typing import TypedDict
 from uuid import UUID, uuid4
 
+from backends.cloud.addresses import (
+    check_gateway,
+    chosen_address,
+    chosen_address6,
+    free_mac,
+    gateway_of,
+    next_address,
+    own_address6,
+)
 from backends.cloud.copies import check_not_copied
 from backends.cloud.door import Door, check_text
 from backends.cloud.grants import check_not_attached, check_not_exported, check_permit, grant_attachment
-from backends.errors import Conflict, Invalid, NoCapacity, NotFound
+from backends.errors import Conflict, Invalid, NotFound
 from backends.jobs import Kind
 from backends.model import (
     EVERYTHING,
@@ -26,23 +35,12 @@ from backends.model import (
     NewInterface,
     Page,
     Pool,
+    Reservation,
 )
-from backends.networks.addresses import (
-    address6_of,
-    check_host_address,
-    check_host_address6,
-    default_gateway,
-    dhcp_address6,
-    gateway6,
-    mac_of,
-    parse_mac,
-    parse_subnet,
-    parse_subnet6,
-    reserved_addresses,
-)
+from backends.networks.addresses import mac_of
 from backends.placement import not_offered
 from backends.store.database import Connection, query
-from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS
+from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS, RESERVATIONS
 
 DEVICE = re.compile(r"vd[a-z]")
 MOST_INTERFACES = 8
@@ -79,10 +77,11 @@ class LinkDoor(Door):
     def create_interface(self, machine_id: UUID, new: NewInterface) -> Interface:
         with self._change() as connection:
             machine = self._one(MACHINES, machine_id, lock=True)
+            network_id = self._network_id(new)
             host = self._host_of_links(connection, (new,), ())
             if host is not None and machine.host not in (None, host):
-                raise Conflict(f"the network {new.network_id} is on host {host}, the compute on {machine.host}")
-            missing = not_offered(connection, [new.network_id], machine.host) if machine.host else ()
+                raise Conflict(f"the network {network_id} is on host {host}, the compute on {machine.host}")
+            missing = not_offered(connection, [network_id], machine.host) if machine.host else ()
             if missing:
                 raise Conflict(f"the compute is on host {machine.host}, which doesn't have the network {missing[0]}")
             names = {
@@ -91,7 +90,7 @@ class LinkDoor(Door):
             if len(names) >= MOST_INTERFACES:
                 raise Conflict(f"the compute {machine_id} has {len(names)} interfaces; at most {MOST_INTERFACES} fit")
             name = next(f"eth{index}" for index in range(MOST_INTERFACES) if f"eth{index}" not in names)
-            network = self._one(NETWORKS, new.network_id, lock=True)
+            network = self._one(NETWORKS, network_id, lock=True)
             interface_id = self._insert_interface(connection, machine_id, network, new, name)
             self._touch(connection, machine_id)
             return self.interface(interface_id)
@@ -104,22 +103,27 @@ class LinkDoor(Door):
                 name: value for name, value in changes.items() if getattr(interface, name) != value
             }
             network = self._locked_network(connection, interface.network_id)
+            fixed = values.keys() & {"mac", "address", "address6"}
+            if fixed and interface.reservation_id is not None:
+                raise Conflict(
+                    f"{', '.join(sorted(fixed))} can't change: the IP reservation {interface.reservation_id} has it"
+                )
             if "mac" in values:
-                values["mac"] = self._free_mac(connection, network, str(values["mac"]))
+                values["mac"] = free_mac(connection, network, str(values["mac"]))
             mac = str(values.get("mac", interface.mac))
             if values.get("address6") is not None:
-                values["address6"] = self._chosen_address6(connection, network, str(values["address6"]), mac)
+                values["address6"] = chosen_address6(connection, network, str(values["address6"]), mac)
                 values["allocation"] = Allocation.STATIC.value
             elif "address6" in values or ("mac" in values and _is_made_of_mac(network, interface)):
-                values["address6"] = _own_address6(network, mac)
+                values["address6"] = own_address6(network, mac)
             if values.get("address") is not None:
-                values["address"] = self._chosen_address(connection, network, str(values["address"]))
+                values["address"] = chosen_address(connection, network, str(values["address"]))
                 values["allocation"] = Allocation.STATIC.value
             elif "address" in values:
-                values["address"] = self._next_address(connection, network)
+                values["address"] = next_address(connection, network)
                 values["allocation"] = Allocation.DYNAMIC.value
             if values.get("gateway") is not None:
-                _check_gateway(network, str(values["gateway"]))
+                check_gateway(network, str(values["gateway"]))
             if values.keys() - {"title"}:
                 values["state"] = LinkState.INACTIVE.value
             self._update(connection, "interface", interface_id, values)
@@ -201,8 +205,8 @@ class LinkDoor(Door):
         """The host that these networks and disks are on; None when any will do."""
         hosts: set[str] = set()
         for interface in interfaces:
-            self._one(NETWORKS, interface.network_id)
-            row = connection.execute(query("links.host_of_network"), {"id": interface.network_id}).fetchone()
+            network = self._one(NETWORKS, self._network_id(interface))
+            row = connection.execute(query("links.host_of_network"), {"id": network.id}).fetchone()
             hosts |= {row[0]} if row and row[0] else set()
         for attachment in attachments:
             disk = self._one(DISKS, attachment.disk_id)
@@ -226,23 +230,36 @@ class LinkDoor(Door):
             raise NotFound(f"there is no network {network_id}")
         return NETWORKS.from_row(row)
 
+    def _network_id(self, new: NewInterface) -> UUID:
+        if new.reservation_id is not None:
+            return self._one(RESERVATIONS, new.reservation_id).network_id
+        if new.network_id is None:
+            raise Invalid("a network interface is on a network: neither one nor an IP reservation is named")
+        return new.network_id
+
     def _insert_interface(
         self, connection: Connection, machine_id: UUID, network: Network, new: NewInterface, name: str
     ) -> UUID:
         """The network's row must be held until commit, so that two interfaces never take the same address."""
         check_text("the title", new.title)
         interface_id = new.id or uuid4()
-        mac = self._free_mac(connection, network, new.mac) if new.mac else mac_of(interface_id)
         if new.gateway is not None:
-            _check_gateway(network, new.gateway)
-        address, address6 = None, _own_address6(network, mac)
-        allocation = new.allocation or (Allocation.STATIC if new.address or new.address6 else network.allocation)
-        if new.address6 is not None:
-            address6 = self._chosen_address6(connection, network, new.address6, mac)
-        if new.address is not None:
-            address = self._chosen_address(connection, network, new.address)
-        elif network.cidr is not None:
-            address = self._next_address(connection, network)
+            check_gateway(network, new.gateway)
+        if new.reservation_id is not None:
+            reservation = self._unused_reservation(connection, machine_id, new.reservation_id)
+            _check_agrees(new, reservation)
+            mac, address, address6 = reservation.mac, reservation.address, reservation.address6
+            allocation = Allocation.STATIC
+        else:
+            mac = free_mac(connection, network, new.mac) if new.mac else mac_of(interface_id)
+            address, address6 = None, own_address6(network, mac)
+            allocation = new.allocation or (Allocation.STATIC if new.address or new.address6 else network.allocation)
+            if new.address6 is not None:
+                address6 = chosen_address6(connection, network, new.address6, mac)
+            if new.address is not None:
+                address = chosen_address(connection, network, new.address)
+            elif network.cidr is not None:
+                address = next_address(connection, network)
         self._insert(
             connection,
             "interface",
@@ -251,73 +268,34 @@ class LinkDoor(Door):
                 "project_id": self._caller.project_id,
                 "machine_id": machine_id,
                 "network_id": network.id,
+                "reservation_id": new.reservation_id,
                 "title": new.title,
                 "name": name,
                 "mac": mac,
                 "address": address,
                 "address6": address6,
-                "gateway": new.gateway or _gateway(network),
+                "gateway": new.gateway or gateway_of(network),
                 "allocation": allocation.value,
             },
         )
         return interface_id
 
-    @staticmethod
-    def _free_mac(connection: Connection, network: Network, mac: str) -> str:
-        mac = parse_mac(mac)
-        taken = connection.execute(
-            "SELECT 1 FROM interface WHERE network_id = %s AND mac = %s", [network.id, mac]
+    def _unused_reservation(self, connection: Connection, machine_id: UUID, reservation_id: UUID) -> Reservation:
+        """Of the machine's own project, and held by no machine, not even one that is just letting go of it."""
+        reservation = self._one(RESERVATIONS, reservation_id, lock=True)
+        shown = reservation.address or reservation.address6
+        row = connection.execute("SELECT project_id FROM machine WHERE id = %s", [machine_id]).fetchone()
+        if row is None or row[0] != reservation.project_id:
+            raise Conflict(f"the reserved address {shown} belongs to another project than the compute {machine_id}")
+        user = connection.execute(
+            "SELECT i.machine_id, i.deleting OR m.deleting FROM interface i JOIN machine m ON m.id = i.machine_id"
+            " WHERE i.reservation_id = %s",
+            [reservation_id],
         ).fetchone()
-        if taken:
-            raise Conflict(f"the MAC address {mac} is taken on the network {network.id}")
-        return mac
-
-    @staticmethod
-    def _chosen_address(connection: Connection, network: Network, address: str) -> str:
-        if network.cidr is None:
-            raise Invalid(f"the address is {address}, but the network {network.id} has no address range")
-        address = str(check_host_address(address, parse_subnet(network.cidr)))
-        if address in reserved_addresses(network.cidr, _gateway(network)):
-            raise Conflict(f"the address {address} is the network's own gateway or DHCP server")
-        taken = connection.execute(
-            "SELECT 1 FROM interface WHERE network_id = %s AND address = %s::inet", [network.id, address]
-        ).fetchone()
-        if taken:
-            raise Conflict(f"the address {address} is taken on the network {network.id}")
-        return address
-
-    @staticmethod
-    def _chosen_address6(connection: Connection, network: Network, address: str, mac: str) -> str:
-        if network.cidr6 is None:
-            raise Invalid(f"the address is {address}, but the network {network.id} has no IPv6 address range")
-        address = str(check_host_address6(address, parse_subnet6(network.cidr6), mac))
-        if address in (gateway6(network.cidr6), dhcp_address6(network.cidr6)):
-            raise Conflict(f"the address {address} is the network's own gateway or DHCP server")
-        taken = connection.execute(
-            "SELECT 1 FROM interface WHERE network_id = %s AND address6 = %s::inet", [network.id, address]
-        ).fetchone()
-        if taken:
-            raise Conflict(f"the address {address} is taken on the network {network.id}")
-        return address
-
-    @staticmethod
-    def _next_address(connection: Connection, network: Network) -> str | None:
-        """The one after the highest given, so that a freed address rests; gaps only when that is the last."""
-        if network.cidr is None:
-            return None
-        subnet = parse_subnet(network.cidr)
-        row = connection.execute(
-            query("links.next_address"),
-            {
-                "network_id": network.id,
-                "first": str(subnet[1]),
-                "last": str(subnet[-2]),
-                "reserved": ",".join(reserved_addresses(network.cidr, _gateway(network))),
-            },
-        ).fetchone()
-        if row is None or row[0] is None:
-            raise NoCapacity(f"the network {network.id} has no free address left in {network.cidr}")
-        return str(row[0])
+        if user is not None:
+            does = "is just letting go of it" if user[1] else "has it"
+            raise Conflict(f"the reserved address {shown} is in use: the compute {user[0]} {does}")
+        return reservation
 
     def _insert_attachment(
         self, connection: Connection, machine_id: UUID, new: NewAttachment, *, has_root: bool
@@ -382,23 +360,16 @@ class LinkDoor(Door):
         return device
 
 
-def _gateway(network: Network) -> str | None:
-    """The shared network's gateway is the host; a project's own has one only where its owner says so."""
-    if network.shared and network.cidr is not None:
-        return network.gateway or default_gateway(network.cidr)
-    return network.gateway
-
-
-def _check_gateway(network: Network, gateway: str) -> None:
-    if network.cidr is None:
-        raise Invalid(f"the gateway is {gateway}, but the network {network.id} has no address range")
-    check_host_address(gateway, parse_subnet(network.cidr))
-
-
-def _own_address6(network: Network, mac: str) -> str | None:
-    """What the machine makes of its MAC address. It is free: nobody else has that, nor may choose this."""
-    return None if network.cidr6 is None else address6_of(network.cidr6, mac)
+def _check_agrees(asked: NewInterface, reservation: Reservation) -> None:
+    """What is asked for besides may repeat the reservation, as a rendering sent back does."""
+    for what, wish, kept in (
+        ("address", asked.address, reservation.address),
+        ("IPv6 address", asked.address6, reservation.address6),
+        ("MAC address", asked.mac, reservation.mac),
+    ):
+        if wish not in (None, kept):
+            raise Invalid(f"the {what} is {wish}, but the IP reservation {reservation.id} has {kept or 'none'}")
 
 
 def _is_made_of_mac(network: Network, interface: Interface) -> bool:
-    return interface.address6 is not None and interface.address6 == _own_address6(network, interface.mac)
+    return interface.address6 is not None and interface.address6 == own_address6(network, interface.mac)

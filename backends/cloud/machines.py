@@ -93,7 +93,7 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
             if image is not None:
                 root_size_bytes = _root_size(new.root_size_bytes, size.root_size_bytes, image)
             tied_to = self._host_of_links(connection, new.interfaces, new.attachments)
-            networks = [interface.network_id for interface in new.interfaces]
+            networks = [self._network_id(interface) for interface in new.interfaces]
             need = Need(cores, memory_mib, root_size_bytes or 0, tied_to, networks)
             host = choose_host(connection, need)
             forbidden = first_restricted(connection, [attachment.disk_id for attachment in new.attachments])
@@ -127,7 +127,7 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
                 },
             )
             for index, interface in enumerate(new.interfaces):
-                network = self._one(NETWORKS, interface.network_id, lock=True)
+                network = self._one(NETWORKS, networks[index], lock=True)
                 self._insert_interface(connection, machine_id, network, interface, f"eth{index}")
             if not new.interfaces:
                 network = self._locked_shared_network(connection)

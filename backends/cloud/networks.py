@@ -19,7 +19,7 @@ from backends.store.rows import NETWORKS
 
 
 class NetworkChanges(TypedDict, total=False):
-    """cidr, cidr6, gateway, allocation and vlan can't change while machines have interfaces on it (`Conflict`)."""
+    """cidr, cidr6, gateway, allocation and vlan can't change while addresses are used or reserved (`Conflict`)."""
 
     title: str | None
     summary: str | None
@@ -88,21 +88,19 @@ class NetworkDoor(Door):
             final = {name: getattr(network, name) for name in CHECKED}
             _check(**(final | {name: value for name, value in values.items() if name in final}))
             topology = values.keys() & {"vlan", "cidr", "cidr6", "gateway", "allocation"}
-            if topology and self._in_use(connection, network_id):
-                raise Conflict(
-                    f"{', '.join(sorted(topology))} can't change while computes have interfaces on the network"
-                )
+            if topology and (use := self._use(connection, network_id)):
+                raise Conflict(f"{', '.join(sorted(topology))} can't change while the network is in use: {use}")
             self._update(connection, "network", network_id, values)
             if values:
                 self._converge_network(connection, network_id)
             return self.network(network_id)
 
     def delete_network(self, network_id: UUID) -> None:
-        """`Conflict` while a machine has an interface on it; `NotAllowed` for the shared network."""
+        """`Conflict` while machines are on it or addresses of it are reserved; `NotAllowed` for the site's own."""
         with self._change() as connection:
             self._own(network_id)
-            if self._in_use(connection, network_id):
-                raise Conflict(f"the network {network_id} is in use: computes have interfaces on it")
+            if use := self._use(connection, network_id):
+                raise Conflict(f"the network {network_id} is in use: {use}")
             self._update(connection, "network", network_id, {"deleting": True})
             self._converge_network(connection, network_id)
 
@@ -138,13 +136,19 @@ class NetworkDoor(Door):
         if connection.execute("SELECT 1 FROM network WHERE vlan = %s AND id <> %s", [vlan, network_id]).fetchone():
             raise Conflict(f"the VLAN {vlan} is another network's")
 
-    def _in_use(self, connection: Connection, network_id: UUID) -> bool:
-        row = connection.execute(
+    def _use(self, connection: Connection, network_id: UUID) -> str:
+        """By what it is used, in words; empty if by nothing."""
+        used = connection.execute(
             "SELECT 1 FROM interface i JOIN machine m ON m.id = i.machine_id"
             " WHERE i.network_id = %s AND NOT i.deleting AND NOT m.deleting LIMIT 1",
             [network_id],
         ).fetchone()
-        return row is not None
+        if used is not None:
+            return "computes have interfaces on it"
+        reserved = connection.execute(
+            "SELECT id FROM reservation WHERE network_id = %s LIMIT 1", [network_id]
+        ).fetchone()
+        return "" if reserved is None else f"addresses of it are reserved, such as by the IP reservation {reserved[0]}"
 
     def _converge_network(self, connection: Connection, network_id: UUID) -> None:
         row = connection.execute("SELECT host, deleting FROM network WHERE id = %s", [network_id]).fetchone()

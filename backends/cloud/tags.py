@@ -15,7 +15,10 @@ OWNED = (
 )
 OWNED_OF_EVERY_KIND = " UNION ALL ".join(
     OWNED.format(table)
-    for table in ("machine", "disk", "network", "interface", "attachment", "security_group", "group_link")
+    for table in (
+        *("machine", "disk", "network", "reservation", "security_group"),
+        *("interface", "attachment", "group_link"),
+    )
 )
 
 

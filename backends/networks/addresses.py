@@ -169,6 +169,11 @@ def parse_mac(mac: str) -> str:
 _HYPERVISOR_OCTET = 0xFE
 
 
-def mac_of(identity: UUID) -> str:
+def mac_of(identity: UUID, first_octet: int = 0x52) -> str:
     """A locally administered unicast address with forty bits of the UUID's hash."""
-    return ":".join(f"{octet:02x}" for octet in (0x52, *blake2b(identity.bytes, digest_size=5).digest()))
+    return ":".join(f"{octet:02x}" for octet in (first_octet, *blake2b(identity.bytes, digest_size=5).digest()))
+
+
+def mac_of_reservation(identity: UUID) -> str:
+    """Not one that is made of an interface's identity, whichever its owner picks."""
+    return mac_of(identity, first_octet=0x56)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import struct
 from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from backends.networks.errors import NetworkDriverError
-from backends.networks.links import find, netlink_socket, run, set_sysctl
+from backends.networks.links import Link, find, netlink_socket, run, set_sysctl
 
 NTF_PROXY = 0x08
 RTPROT_STATIC = 4
+ETH_P_ARP = 0x0806
+ND_NEIGHBOR_ADVERT = 136
+OVERRIDE = 0x20000000
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -44,6 +49,7 @@ def ensure_published(
             _answer(netlink, "del", address, outer.index)
         for address in wanted - answered:
             _answer(netlink, "add", address, outer.index)
+            _announce(outer, address)
         if routed != wanted or answered != wanted:
             wrong.append(f"Other addresses were published through {uplink} than there are on {bridge}.")
     return wrong
@@ -81,3 +87,23 @@ def _answered(uplink: str) -> set[str]:
 def _answer(netlink: Any, verb: str, address: str, index: int) -> None:
     family = FAMILIES[ip_address(address).version]
     netlink.neigh(verb, dst=address, ifindex=index, flags=NTF_PROXY, family=family)
+
+
+def _announce(uplink: Link, address: str) -> None:
+    """Tells those on the uplink, who may know it from another host: a gratuitous ARP or neighbour advertisement.
+
+    If it can't be sent they find out by themselves, later.
+    """
+    mac = bytes.fromhex(uplink.mac.replace(":", ""))
+    own = ip_address(address).packed
+    with contextlib.suppress(OSError):
+        if len(own) == 4:
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+                wire.bind((uplink.name, ETH_P_ARP))
+                request = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + own + bytes(6) + own  # RFC 5227 §3
+                wire.send(b"\xff" * 6 + mac + struct.pack("!H", ETH_P_ARP) + request)
+            return
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as wire:
+            wire.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+            advertised = struct.pack("!BBHI", ND_NEIGHBOR_ADVERT, 0, 0, OVERRIDE) + own + b"\x02\x01" + mac  # RFC 4861
+            wire.sendto(advertised, ("ff02::1", 0, 0, uplink.index))

@@ -25,6 +25,7 @@ from backends.model import (
     Network,
     NetworkClass,
     Pool,
+    Reservation,
     SecurityGroup,
     Tag,
 )
@@ -65,7 +66,8 @@ def _tags_from(value: list[Row] | None) -> tuple[Tag, ...]:
 
 INTERFACE_COLUMNS = (
     "{0}.id, {0}.machine_id, {0}.network_id, {0}.name, {0}.mac, host({0}.address), {0}.gateway,"
-    " {0}.allocation, {0}.state, {0}.state_message, {0}.title, host({0}.address6), "
+    " {0}.allocation, {0}.state, {0}.state_message, {0}.title, host({0}.address6),"
+    " {0}.reservation_id, "
 )
 ATTACHMENT_COLUMNS = (
     "{0}.id, {0}.machine_id, {0}.disk_id, {0}.device, {0}.mount_point, {0}.state, {0}.state_message, {0}.title, "
@@ -78,7 +80,8 @@ GROUP_LINK_COLUMNS = "{0}.id, {0}.machine_id, {0}.group_id, {0}.state, {0}.state
 def interface_from_row(row: Row) -> Interface:
     return Interface(
         _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), row[3], row[4], row[5], row[6],
-        Allocation(row[7]), LinkState(row[8]), row[9], row[10], _tags_from(row[12]), row[11],
+        Allocation(row[7]), LinkState(row[8]), row[9], row[10], _tags_from(row[13]), row[11],
+        _uuid(row[12]) if row[12] else None,
     )  # fmt: skip
 
 
@@ -135,6 +138,13 @@ def network_from_row(row: Row) -> Network:
     )  # fmt: skip
 
 
+def reservation_from_row(row: Row) -> Reservation:
+    return Reservation(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8],
+        NetworkClass(row[9]) if row[9] else None, row[10], row[11], LinkState(row[12]), row[13], _tags_from(row[14]),
+    )  # fmt: skip
+
+
 def disk_from_row(row: Row) -> Disk:
     return Disk(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], DiskState(row[8]), DiskState(row[9]), row[10],
@@ -151,6 +161,7 @@ def image_from_row(row: Row) -> Image:
 COMMON_FILTERS = {name: f"r.{name}" for name in ("id", "title", "state", "state_message")}
 
 
+ADDRESS_FILTERS = {"address": "host(r.address)", "address6": "host(r.address6)"}
 IMAGE_FILTER = {"image_name": "(SELECT f.name FROM image f WHERE f.id = r.image_id AND NOT f.deleting)"}
 
 
@@ -196,9 +207,22 @@ DISKS = Table(
 INTERFACES = Table(
     "interface",
     "SELECT " + INTERFACE_COLUMNS.format("r") + _tags("r.id") + " FROM interface r",
-    _columns("machine_id", "network_id", "name", "mac", "gateway", "allocation")
-    | {"address": "host(r.address)", "address6": "host(r.address6)"},
+    _columns("machine_id", "network_id", "reservation_id", "name", "mac", "gateway", "allocation") | ADDRESS_FILTERS,
     interface_from_row,
+)
+RESERVATIONS = Table(
+    "reservation",
+    "SELECT r.id, r.project_id, r.network_id, r.title, r.summary, r.mac, host(r.address), host(r.address6),"
+    " (SELECT i.machine_id FROM interface i WHERE i.reservation_id = r.id), n.class, n.label, n.vlan, n.state,"
+    " n.state_message, " + _tags("r.id") + " FROM reservation r JOIN network n ON n.id = r.network_id",
+    _columns("summary", "network_id")
+    | ADDRESS_FILTERS
+    | {"used": "EXISTS (SELECT FROM interface i WHERE i.reservation_id = r.id)"}
+    | {
+        name: f"(SELECT n.{name} FROM network n WHERE n.id = r.network_id)"
+        for name in ("label", "vlan", "state", "state_message")
+    },
+    reservation_from_row,
 )
 ATTACHMENTS = Table(
     "attachment",

@@ -15,6 +15,7 @@ import pytest
 from backends.networks.driver import Networks
 from backends.networks.errors import NetworkDriverError
 from backends.networks.spec import NetworkSpec, Port, Wiring
+from tests.conftest import wait_until
 from tests.system.namespaces import (
     OUTSIDE_ADDRESS,
     TAG,
@@ -147,18 +148,54 @@ def test_a_host_without_an_uplink_refuses_public_addresses(networks_folder: Path
         driver.restore([], [])
 
 
-def test_guests_on_two_hosts_reach_each_other_and_the_street_under_their_own_addresses(networks_folder: Path) -> None:
-    street = f"{TAG}street"
+@pytest.fixture
+def street() -> Iterator[str]:
+    """What the uplinks of several hosts are on."""
+    name = f"{TAG}street"
+    run("ip", "netns", "add", name)
+    with inside(name):
+        run("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        run("sysctl", "-qw", "net.ipv6.conf.br0.accept_dad=0", "net.ipv6.conf.all.forwarding=1")
+        run("ip", "address", "add", "192.0.2.2/24", "dev", "br0")
+        run("ip", "address", "add", f"{OUTSIDE6}/64", "dev", "br0", "nodad")
+        run("ip", "link", "set", "br0", "up")
+        run("ip", "route", "add", POOL6, "dev", "br0")
+    yield name
+    run("ip", "netns", "delete", name)
+
+
+def test_the_street_learns_at_once_that_an_address_has_moved_to_another_host(
+    networks_folder: Path, street: str
+) -> None:
+    def host_of(address: str) -> str:
+        _, _, mac = run("ip", "-n", street, "neigh", "show", address, "dev", "br0").partition("lladdr ")
+        return mac.split()[0]
+
+    with inside(street):  # which doesn't ask again by itself for a long time
+        for family in ("ipv4", "ipv6"):
+            run("sysctl", "-qw", f"net.{family}.neigh.br0.base_reachable_time_ms=3600000")
+            run("sysctl", "-qw", f"net.{family}.neigh.br0.delay_first_probe_time=3600")
+        run("sysctl", "-qw", "net.ipv4.neigh.br0.locktime=0")
+    spec = public_network()
     with ExitStack() as stack:
-        run("ip", "netns", "add", street)
-        stack.callback(run, "ip", "netns", "delete", street)
-        with inside(street):
-            run("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
-            run("sysctl", "-qw", "net.ipv6.conf.br0.accept_dad=0", "net.ipv6.conf.all.forwarding=1")
-            run("ip", "address", "add", "192.0.2.2/24", "dev", "br0")
-            run("ip", "address", "add", f"{OUTSIDE6}/64", "dev", "br0", "nodad")
-            run("ip", "link", "set", "br0", "up")
-            run("ip", "route", "add", POOL6, "dev", "br0")
+        one, _ = [stack.enter_context(guest_of_a_host_on(street, spec, number, networks_folder)) for number in (1, 2)]
+        outsider = Guest(street, one.port)
+        moving = [one.port.address or "", one.port.address6 or ""]
+        assert all(outsider.pings(address) for address in moving)
+        before = [host_of(address) for address in moving]
+        with inside(f"{TAG}rack1"):
+            driver_of(1, networks_folder).absent_port(one.port.id)
+        with inside(f"{TAG}rack2"):
+            driver_of(2, networks_folder).ensure_port(spec, replace(one.port, id=uuid4()))
+            (uplink,) = json.loads(run("ip", "-json", "link", "show", "uplink"))
+        assert uplink["address"] not in before
+        wait_until(lambda: [host_of(address) for address in moving] == [uplink["address"]] * 2, 10)
+
+
+def test_guests_on_two_hosts_reach_each_other_and_the_street_under_their_own_addresses(
+    networks_folder: Path, street: str
+) -> None:
+    with ExitStack() as stack:
         spec = public_network()
         one, two = guests = [
             stack.enter_context(guest_of_a_host_on(street, spec, number, networks_folder)) for number in (1, 2)
@@ -169,6 +206,10 @@ def test_guests_on_two_hosts_reach_each_other_and_the_street_under_their_own_add
             assert outsider.pings(guest.port.address6 or "")
         assert one.pings(two.port.address or "")
         assert two.pings(one.port.address6 or "")
+
+
+def driver_of(number: int, networks_folder: Path) -> Networks:
+    return Networks(f"zt12a{number}", networks_folder / f"{TAG}rack{number}", Wiring(public_uplink="uplink"))
 
 
 @contextmanager
@@ -185,13 +226,15 @@ def guest_of_a_host_on(street: str, spec: NetworkSpec, number: int, networks_fol
             run("ip", "address", "add", f"2001:db8:2::1{number}/64", "dev", "uplink", "nodad")
             run("ip", "link", "set", "uplink", "up")
             run("ip", "route", "add", "default", "via", OUTSIDE6)
-            driver = Networks(f"zt12a{number}", networks_folder / host, Wiring(public_uplink="uplink"))
+            driver = driver_of(number, networks_folder)
             driver.ensure_network(spec)
             guest = Guest(f"{host}g", public_port(spec, 4 + number))
             plug(driver, spec, guest)
             routed(guest).command("ip", "-6", "route", "delete", POOL6, "dev", "eth0")
-            yield guest
-            unplug(driver, guest)
-            driver.restore([], [])
+            try:
+                yield guest
+            finally:
+                unplug(driver, guest)
+                driver.restore([], [])
     finally:
         run("ip", "netns", "delete", host)

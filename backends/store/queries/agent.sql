@@ -227,10 +227,10 @@ SET cores = excluded.cores, memory_mib = excluded.memory_mib, disk_bytes = exclu
     tunnel_address = excluded.tunnel_address, pool = 'file', portal = NULL, started_at = now(), heartbeat_at = now()
 
 -- name: withdraw_site_networks
--- Those that no host has any longer, unless machines still have interfaces on them.
+-- Those that no host has any longer, unless addresses of them are held by interfaces or reservations.
 DELETE FROM network n
 WHERE class IS NOT NULL AND NOT EXISTS (SELECT FROM host WHERE n.class = ANY(classes))
-  AND NOT EXISTS (SELECT FROM interface i WHERE i.network_id = n.id)
+  AND NOT EXISTS (SELECT FROM held_address h WHERE h.network_id = n.id)
 
 -- name: heartbeat
 UPDATE host SET heartbeat_at = now() WHERE name = %(name)s
@@ -239,13 +239,13 @@ UPDATE host SET heartbeat_at = now() WHERE name = %(name)s
 DELETE FROM procrastinate_jobs WHERE queue_name = %(host)s AND status = 'doing'
 
 -- name: ensure_site_network
--- Ranges of addresses stay what they are once interfaces have some of them.
+-- Ranges of addresses stay what they are once interfaces or reservations have some of them.
 INSERT INTO network (id, title, summary, cidr, gateway, cidr6, masquerade6, allocation, shared, class)
 VALUES (gen_random_uuid(), %(title)s, %(summary)s, %(cidr)s, %(gateway)s, %(cidr6)s, %(masquerade6)s, 'dynamic', true,
     %(class)s)
 ON CONFLICT (class) WHERE class IS NOT NULL DO UPDATE
 SET masquerade6 = excluded.masquerade6,
-    cidr6 = CASE WHEN EXISTS (SELECT FROM interface i WHERE i.network_id = network.id) THEN network.cidr6
+    cidr6 = CASE WHEN EXISTS (SELECT FROM held_address h WHERE h.network_id = network.id) THEN network.cidr6
         ELSE excluded.cidr6 END
 
 -- name: unmeasured

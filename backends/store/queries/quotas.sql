@@ -1,4 +1,5 @@
--- What projects have and may have. The counts here are those that the triggers of 0018_quotas and 0018_public_addresses keep.
+-- What projects have and may have. The counts here are those that the triggers of 0018_quotas, 0018_public_addresses and
+-- 0021_reservations keep.
 
 -- name: objects
 SELECT count(*) FROM stored_object o WHERE o.project_id = %(project)s
@@ -32,12 +33,18 @@ SELECT count(*) FROM network n WHERE n.project_id = %(project)s AND NOT n.deleti
 SELECT count(*) FROM image i WHERE i.project_id = %(project)s AND NOT i.deleting
 
 -- name: addresses
-SELECT count(*) FROM interface i JOIN network n ON n.id = i.network_id
-WHERE i.project_id = %(project)s AND n.shared AND n.class <> 'public'
+SELECT count(*) FROM (
+    SELECT network_id FROM interface WHERE project_id = %(project)s AND reservation_id IS NULL
+    UNION ALL SELECT network_id FROM reservation WHERE project_id = %(project)s
+) a JOIN network n ON n.id = a.network_id
+WHERE n.shared AND n.class <> 'public'
 
 -- name: public_addresses
-SELECT count(*) FROM interface i JOIN network n ON n.id = i.network_id
-WHERE i.project_id = %(project)s AND n.class = 'public'
+SELECT count(*) FROM (
+    SELECT network_id FROM interface WHERE project_id = %(project)s AND reservation_id IS NULL
+    UNION ALL SELECT network_id FROM reservation WHERE project_id = %(project)s
+) a JOIN network n ON n.id = a.network_id
+WHERE n.class = 'public'
 
 -- name: limits
 SELECT q.resource, q.most, q.used FROM quota q WHERE q.project_id = %(project)s

@@ -8,10 +8,17 @@ import re
 import pytest
 
 from backends import model as rows
-from backends.cloud import AttachmentChanges, DiskChanges, InterfaceChanges, MachineChanges, NetworkChanges
+from backends.cloud import (
+    AttachmentChanges,
+    DiskChanges,
+    InterfaceChanges,
+    MachineChanges,
+    NetworkChanges,
+    ReservationChanges,
+)
 from backends.model import Size
 from backends.states import DISK_ACTIONS, MACHINE_ACTIONS, NETWORK_ACTIONS
-from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS
+from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS, RESERVATIONS
 from occi_server.model import Model, model_of
 from occi_server.names import TEMPLATE_PROFILE
 from occi_server.site import Site
@@ -23,6 +30,7 @@ SITE = Site(sizes=(Size("small", "Small", 1, 1024, 10 * GIB), Size("large", "Big
 DOOR = {
     "compute": (rows.NewMachine, MachineChanges, MACHINES),
     "network": (rows.NewNetwork, NetworkChanges, NETWORKS),
+    "ipreservation": (rows.NewReservation, ReservationChanges, RESERVATIONS),
     "storage": (rows.NewDisk, DiskChanges, DISKS),
     "networkinterface": (rows.NewInterface, InterfaceChanges, INTERFACES),
     "storagelink": (rows.NewAttachment, AttachmentChanges, ATTACHMENTS),
