@@ -79,8 +79,8 @@ def _tell_members(host: Host, group_ids: Sequence[UUID]) -> None:
 
 
 def _policies(connection: Connection, rows: Sequence[Row]) -> Mapping[UUID, Policy]:
-    """By interface; `rows` are interface, network, groups."""
-    ids = {group_id for _, _, group_ids in rows for group_id in group_ids}
+    """By interface; `rows` are interface, project, network, groups."""
+    ids = {group_id for *_, group_ids in rows for group_id in group_ids}
     rules: dict[UUID, tuple[GroupRule, ...]] = {
         group_id: tuple(map(rule_from_row, listed))
         for group_id, listed in connection.execute(query("groups.rules"), {"ids": list(ids)})
@@ -88,13 +88,13 @@ def _policies(connection: Connection, rows: Sequence[Row]) -> Mapping[UUID, Poli
     named = {rule.group_id for listed in rules.values() for rule in listed if rule.group_id is not None}
     members: dict[tuple[UUID, UUID], frozenset[str]] = {}
     if named:
-        parameters = {"network_ids": list({row[1] for row in rows}), "ids": list(named)}
+        parameters = {"network_ids": list({row[2] for row in rows}), "ids": list(named)}
         for network_id, group_id, macs in connection.execute(query("groups.members"), parameters):
             members[(network_id, group_id)] = frozenset(macs)
     made: dict[UUID, Policy] = {}
-    for interface_id, network_id, group_ids in rows:
+    for interface_id, project_id, network_id, group_ids in rows:
         allowed = tuple(dict.fromkeys(rule for group_id in sorted(group_ids) for rule in rules.get(group_id, ())))
         of_rules = {rule.group_id for rule in allowed if rule.group_id is not None}
         known = {group_id: members.get((network_id, group_id), frozenset()) for group_id in of_rules}
-        made[interface_id] = Policy(network_id, tuple(sorted(group_ids)), allowed, known)
+        made[interface_id] = Policy(project_id, network_id, tuple(sorted(group_ids)), allowed, known)
     return made

@@ -152,13 +152,12 @@ class Networks:
             wanted = self._acceptable_ports(ports, specs, failed)
             made = {spec.id: spec for spec in records.networks(self._folder)}
             made_ports = {port.id: port for port in records.ports(self._folder)}
-            faults = self._firewall_faults(made.values(), made_ports.values())
             for spec in specs.values():
                 records.write_network(self._folder, spec)
             for tap, port in wanted.items():
                 records.write_port(self._folder, tap, port)
-            self._restore_firewall(specs, wanted)
-            repaired += faults
+            before = self._guarded(made.values(), made_ports.values())
+            repaired += firewall.restore(self._tag, self._guarded(specs.values(), wanted.values()), before)
             repaired += self._remove_unlisted(specs, wanted)
             records.remove_unfinished(self._folder)
             members: dict[UUID, list[Port]] = {spec.id: [] for spec in specs.values()}
@@ -218,12 +217,12 @@ class Networks:
             self._replace_tables(without=without)
 
     def _replace_tables(self, without: UUID | None) -> None:
-        firewall.replace_tables(
-            self._tag,
-            [spec for spec in records.networks(self._folder) if spec.id != without],
-            [port for port in records.ports(self._folder) if port.id != without],
-            self._wiring.tunnel_network,
-        )
+        networks = [spec for spec in records.networks(self._folder) if spec.id != without]
+        ports = [port for port in records.ports(self._folder) if port.id != without]
+        firewall.restore(self._tag, self._guarded(networks, ports), firewall.Guarded())
+
+    def _guarded(self, networks: Collection[NetworkSpec], ports: Collection[Port]) -> firewall.Guarded:
+        return firewall.Guarded(networks, ports, self._wiring.tunnel_network)
 
     def _remove_port(self, tap: str) -> None:
         port = records.read_port(self._folder, tap)
@@ -243,7 +242,7 @@ class Networks:
             self._unfilter(firewall.remove_network(self._tag, spec), without=spec.id)
         self._dismantle_network(network_id)
         if not self.networks() and not self.ports():
-            firewall.delete_tables(self._tag)
+            firewall.restore(self._tag, firewall.Guarded(), firewall.Guarded())
 
     def _dismantle_network(self, network_id: UUID) -> None:
         """Removes what isn't the firewall's; the record goes last, so that nothing unfinished is lost."""
@@ -435,15 +434,6 @@ class Networks:
         return wrong
 
     # Restoring
-
-    def _firewall_faults(self, networks: Collection[NetworkSpec], ports: Collection[Port]) -> list[str]:
-        return firewall.faults(self._tag, networks, ports, self._wiring.tunnel_network) if networks or ports else []
-
-    def _restore_firewall(self, networks: dict[str, NetworkSpec], ports: dict[str, Port]) -> None:
-        if not networks and not ports:
-            firewall.delete_tables(self._tag)
-        elif firewall.faults(self._tag, networks.values(), ports.values(), self._wiring.tunnel_network):
-            firewall.replace_tables(self._tag, networks.values(), ports.values(), self._wiring.tunnel_network)
 
     def _acceptable_networks(
         self, networks: Collection[NetworkSpec], failed: dict[UUID, str]

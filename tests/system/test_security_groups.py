@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from backends.model import Direction, GroupRule
+from backends.networks.flows import share_of
 from backends.networks.groups import Groups, Policy
 from backends.networks.spec import tap_name
 from tests.system.frames import ACK, FIN, SYN, Guest, ethernet, guest_on, inside, packet, passes, run
@@ -24,7 +26,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for networ
 TAG = "zg12ab"
 TABLE = f"altostratus_{TAG}_groups"
 BRIDGE = "br0"
-NETWORK = uuid4()
+PROJECT, NETWORK = uuid4(), uuid4()
+FLOWS_MAX = 65535
 OUT_OPEN = GroupRule(Direction.OUT)
 FAMILIES = (4, 6)
 
@@ -61,7 +64,7 @@ class Site:
 
     def guest(self, *rules: GroupRule, policy: Policy | None = None) -> Guest:
         interface_id = uuid4()
-        self.ports[interface_id] = policy or Policy(NETWORK, (uuid4(),), rules)
+        self.ports[interface_id] = policy or Policy(PROJECT, NETWORK, (uuid4(),), rules)
         self.groups.restore(self.ports)
         return self._stack.enter_context(guest_on(BRIDGE, tap_name(TAG, interface_id), next(self._numbers)))
 
@@ -146,7 +149,7 @@ def test_subnet_of_everybody_says_which_family(site: Site) -> None:
 def test_members_of_a_group_reach_each_other_and_nobody_else_does(site: Site) -> None:
     group = uuid4()
     macs = frozenset({"52:54:00:00:00:02", "52:54:00:00:00:03"})
-    policy = Policy(NETWORK, (group,), (OUT_OPEN, rule_in(group_id=group)), {group: macs})
+    policy = Policy(PROJECT, NETWORK, (group,), (OUT_OPEN, rule_in(group_id=group)), {group: macs})
     one, two, stranger = site.guest(policy=policy), site.guest(policy=policy), site.guest(OUT_OPEN)
     for family in FAMILIES:
         assert passes(one, two, packet(one, two, "udp", 9, 9, family=family))
@@ -158,7 +161,7 @@ def test_members_of_a_group_reach_each_other_and_nobody_else_does(site: Site) ->
 
 def test_member_that_comes_is_let_in_and_one_that_goes_is_not(site: Site) -> None:
     group = uuid4()
-    server_policy = Policy(NETWORK, (uuid4(),), (rule_in(group_id=group),), {group: frozenset()})
+    server_policy = Policy(PROJECT, NETWORK, (uuid4(),), (rule_in(group_id=group),), {group: frozenset()})
     client, server = site.guest(OUT_OPEN), site.guest(policy=server_policy)
     assert not passes(client, server, packet(client, server, "udp", 9, 9))
     assert site.groups.ensure_policies([replace(server_policy, members={group: frozenset({client.mac})})])
@@ -267,7 +270,7 @@ def test_answered_connection_is_remembered_for_long_and_an_ended_one_is_not(site
     client, server = site.guest(OUT_OPEN), site.guest(rule_in(), OUT_OPEN)
 
     def expires_s() -> int:
-        listing = json.loads(run("nft", "-j", "list", "set", "bridge", TABLE, "out_tcp4"))
+        listing = json.loads(run("nft", "-j", "list", "set", "bridge", TABLE, f"out_tcp4_{share_of(PROJECT)}"))
         return int(listing["nftables"][1]["set"]["elem"][0]["elem"]["expires"])
 
     assert passes(client, server, packet(client, server, "tcp", 999, 80, flags=SYN))
@@ -289,7 +292,7 @@ def test_no_allowed_packet_is_lost_while_rules_are_replaced(site: Site) -> None:
         with inside(f"{TAG}host"):
             while not stop.is_set():
                 site.change(server, rule_in("udp", (53, 53 + changes % 7)), OUT_OPEN)
-                site.groups.restore(site.ports | {uuid4(): Policy(NETWORK, (uuid4(),))})  # which makes the table anew
+                site.groups.restore(site.ports | {uuid4(): Policy(PROJECT, NETWORK, (uuid4(),))})
                 changes += 1
 
     thread = threading.Thread(target=change)
@@ -308,6 +311,42 @@ def test_no_allowed_packet_is_lost_while_rules_are_replaced(site: Site) -> None:
         stop.set()
         thread.join(60)
     assert not thread.is_alive()
+
+
+# Room for flows
+
+
+def test_guest_that_opens_flows_to_the_brim_keeps_no_neighbour_from_being_answered(site: Site) -> None:
+    other_project = next(other for other in iter(uuid4, None) if share_of(other) != share_of(PROJECT))
+
+    def neighbour(*rules: GroupRule) -> Guest:
+        return site.guest(policy=Policy(other_project, NETWORK, (uuid4(),), rules))
+
+    def is_answered(client: Guest, server: Guest, port: int) -> bool:
+        drain(server)
+        assert passes(client, server, packet(client, server, "udp", port, 53))
+        drain(client)
+        return passes(server, client, packet(server, client, "udp", 53, port))
+
+    greedy, server = site.guest(OUT_OPEN), site.guest(rule_in())
+    other_client, other_server = neighbour(OUT_OPEN), neighbour(rule_in())
+    assert is_answered(greedy, server, 1)
+    opening = packet(greedy, server, "udp", 0, 53)
+    for number in range(FLOWS_MAX + 1000):
+        source_port, destination_port = number % 0x10000, 1000 + number // 0x10000
+        greedy.wire.send(opening[:34] + struct.pack("!HH", source_port, destination_port) + opening[38:])
+    assert not is_answered(greedy, server, 60000)
+    assert is_answered(greedy, server, 1)
+    assert is_answered(other_client, other_server, 60000)
+
+
+def drain(guest: Guest) -> None:
+    """Forgets what has arrived: a full socket would take in nothing more."""
+    guest.wire.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while guest.wire.recv(2000):
+            pass
+    guest.wire.settimeout(10)
 
 
 # The table
@@ -336,7 +375,7 @@ def test_flushed_ruleset_is_restored_and_told(site: Site) -> None:
 )
 def test_damage_is_told_and_repaired_and_connections_live_on(site: Site, damage: str) -> None:
     group = uuid4()
-    policy = Policy(NETWORK, (group,), (rule_in(group_id=group),), {group: frozenset({"52:54:00:00:00:02"})})
+    policy = Policy(PROJECT, NETWORK, (group,), (rule_in(group_id=group),), {group: frozenset({"52:54:00:00:00:02"})})
     client, server = site.guest(OUT_OPEN), site.guest(policy=policy)
     assert passes(client, server, packet(client, server, "udp", 9, 9))
     members = policy.member_set(group).removeprefix("members_")
@@ -351,7 +390,7 @@ def test_damage_is_told_and_repaired_and_connections_live_on(site: Site, damage:
 def test_port_changes_its_policy_and_leaves(site: Site) -> None:
     client, server = site.guest(OUT_OPEN), site.guest(rule_in("tcp", (22, 22)))
     interface_id = list(site.ports)[1]
-    other = Policy(NETWORK, (uuid4(),), (rule_in("tcp", (80, 80)),))
+    other = Policy(PROJECT, NETWORK, (uuid4(),), (rule_in("tcp", (80, 80)),))
     assert site.groups.ensure_port(interface_id, other)
     assert passes(client, server, packet(client, server, "tcp", 9, 80))
     assert not passes(client, server, packet(client, server, "tcp", 9, 22))
@@ -362,15 +401,13 @@ def test_port_changes_its_policy_and_leaves(site: Site) -> None:
 
 
 def test_port_of_a_missing_table_asks_for_its_restoration(groups: Groups) -> None:
-    assert not groups.ensure_port(uuid4(), Policy(NETWORK, (uuid4(),), (OUT_OPEN,)))
+    assert not groups.ensure_port(uuid4(), Policy(PROJECT, NETWORK, (uuid4(),), (OUT_OPEN,)))
     groups.absent_port(uuid4())
 
 
 def test_hundreds_of_interfaces_come_and_go(groups: Groups) -> None:
-    ports = {
-        uuid4(): Policy(NETWORK, (UUID(int=number % 20),), tuple(rule_in("tcp", (port, port)) for port in range(1, 11)))
-        for number in range(400)
-    }
+    rules = tuple(rule_in("tcp", (port, port)) for port in range(1, 11))
+    ports = {uuid4(): Policy(UUID(int=number % 5), NETWORK, (UUID(int=number % 20),), rules) for number in range(400)}
     for wanted in (ports, dict(list(ports.items())[:100]), ports):
         assert groups.restore(wanted) == []
         assert groups.restore(wanted) == []

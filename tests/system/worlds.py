@@ -227,10 +227,8 @@ def check_as_wanted(world: World) -> None:
 def check_groups(world: World) -> None:
     """Each interface is at the policy of its machine's groups, and the rules are theirs."""
     wanted = {}
-    for interface_id, network_id, group_ids in world.rows(
-        "SELECT interface_id, network_id, group_ids FROM interface_groups"
-    ):
-        wanted[tap_name(world.tag, interface_id)] = Policy(network_id, tuple(group_ids)).chain("receiving")
+    for interface_id, *of in world.rows("SELECT interface_id, project_id, network_id, group_ids FROM interface_groups"):
+        wanted[tap_name(world.tag, interface_id)] = Policy(*of).chain("receiving")
     listing = output("nft", "-j", "list", "map", "bridge", f"altostratus_{world.tag}_groups", "receiving")
     elements = json.loads(listing)["nftables"][1]["map"].get("elem", []) if listing else []
     assert {tap: verdict["goto"]["target"] for tap, verdict in elements} == wanted

@@ -1,14 +1,14 @@
 -- Security groups, as agents read them.
 
 -- name: policy_of_port
-SELECT interface_id, network_id, group_ids FROM interface_groups WHERE interface_id = %(id)s
+SELECT interface_id, project_id, network_id, group_ids FROM interface_groups WHERE interface_id = %(id)s
 
 -- name: policies_of_host
-SELECT interface_id, network_id, group_ids FROM interface_groups WHERE host = %(host)s
+SELECT interface_id, project_id, network_id, group_ids FROM interface_groups WHERE host = %(host)s
 
 -- name: policies_of_project
 -- One interface of each: what they have in common is asked for. Of the project that has the group.
-SELECT DISTINCT ON (network_id, group_ids) interface_id, network_id, group_ids
+SELECT DISTINCT ON (network_id, group_ids) interface_id, project_id, network_id, group_ids
 FROM interface_groups
 WHERE host = %(host)s AND project_id = (SELECT project_id FROM security_group WHERE id = %(id)s)
 
