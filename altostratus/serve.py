@@ -16,6 +16,7 @@ from altostratus.patience import PatientWorker, Wsgi, in_turn
 from altostratus.settings import Settings
 from backends.cloud.queries import run_queries
 from backends.cloud.values import sweep_values
+from backends.cloud.versions import run_expiry
 from backends.errors import DatabaseUnavailable
 from backends.store.database import Database
 from backends.values import Values
@@ -34,8 +35,8 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         PatientWorker.limit_s = settings.request_s
-        # Two more for the queries, which go on beside the requests.
-        self._database = Database(settings.conninfo, connections=settings.threads + 2)
+        # Three more for the queries and for versions that get too old, which go on beside the requests.
+        self._database = Database(settings.conninfo, connections=settings.threads + 3)
         super().__init__()
 
     def load_config(self) -> None:
@@ -63,6 +64,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self._database.open()
         threading.Thread(target=self._sweep_values, name="sweep", daemon=True).start()
         threading.Thread(target=self._run_queries, name="queries", daemon=True).start()
+        threading.Thread(target=self._run_expiry, name="expiry", daemon=True).start()
 
     def _sweep_values(self) -> None:
         """A worker starts after another was killed, which may have left a value that no row points to."""
@@ -77,6 +79,11 @@ class Gateway(BaseApplication):  # type: ignore[misc]
     def _run_queries(self) -> None:
         """Of CDMI's query queues."""
         run_queries(self._database, Presentation(cdmi_site_of(self._settings), Version.V2))
+
+    def _run_expiry(self) -> None:
+        """Of versions of data objects."""
+        presentation = Presentation(cdmi_site_of(self._settings), Version.V2)
+        run_expiry(self._database, Values(self._settings.values_folder), presentation)
 
     def load(self) -> Wsgi:
         # gunicorn drops the application's own Server field, which must name the OCCI versions (GFD.223 §5.6.3).

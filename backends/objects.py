@@ -11,6 +11,7 @@ from uuid import UUID
 
 from backends.acl import AceMask, Acl
 from backends.errors import CloudError
+from backends.values import Received
 
 COMPLETE = "Complete"
 PROCESSING = "Processing"
@@ -20,6 +21,12 @@ DISKS = "disks"
 """The child of every root whose children are the project's disks."""
 RESERVED_NAMES = frozenset({"cdmi_objectid", "cdmi_domains", "cdmi_capabilities", SNAPSHOTS, "cdmi_versions"})
 NAME_MAX_BYTES = 1024
+
+VERSIONING = "cdmi_versioning"
+"""How much of an update makes a version (1.1.1 §23.5): `value`, `user` (user metadata too) or `all`."""
+VERSIONS_COUNT, VERSIONS_AGE, VERSIONS_SIZE = "cdmi_versions_count", "cdmi_versions_age", "cdmi_versions_size"
+"""Limits of what is retained beside the current version: in numbers, seconds and bytes."""
+OF_VERSIONING = (VERSIONING, VERSIONS_COUNT, VERSIONS_AGE, VERSIONS_SIZE)
 
 VALUE_HASH = "cdmi_value_hash"
 HASHES = ("SHA256",)
@@ -56,11 +63,22 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    """Of a data object, or as one of its versions shows them: the newest, the oldest, and its own neighbours."""
+
+    current: UUID
+    oldest: UUID
+    parent: UUID | None
+    child: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     id: UUID
     parent_id: UUID | None
+    """Of a version its data object."""
     name: str | None
-    """None: the root, or something that is reached by its ID only."""
+    """None: the root, or something that is reached by its ID only, as versions are."""
     kind: ObjectKind
     owner: str
     metadata: Metadata
@@ -89,6 +107,14 @@ class StoredObject:
     """Of the value, where it was asked for before the value was written, or since."""
     is_new: bool = False
     """Processing since it was made."""
+    version: int | None = None
+    """Of a version: its place among those of its data object."""
+    current_version: int | None = None
+    """Of a data object with versions: the number of the newest."""
+    same_value: bool = False
+    """Of a version: its value is the one that its data object has."""
+    versions: Versions | None = None
+    """Of a data object that has some, and of each of them."""
     feed_status: str | None = None
     """Of a queue that the cloud fills."""
     is_watched: bool = False
@@ -101,7 +127,7 @@ class Found:
 
     object: StoredObject
     names: tuple[str, ...] | None
-    """From the root down; None when only its ID leads to it."""
+    """From the root down; None when only its ID leads to it. Those of a version are its data object's."""
     parent_id: UUID | None
     acl: Acl
     rights: AceMask
@@ -144,6 +170,14 @@ class NewObject:
     id: UUID | None = None
     """Of what was serialized once; another is chosen if it is taken."""
     fields: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OldVersion:
+    """A version that was serialized, to be restored with its data object."""
+
+    new: NewObject
+    value: Received
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import falcon
 
+from backends.cloud.versions import refuse_version
 from backends.errors import Conflict, Invalid, NotFound
 from backends.objects import Address, Found, ObjectKind, Referred
 from cdmi_server import (
@@ -157,6 +158,7 @@ def _read(call: Call) -> None:
 
 def _put(call: Call) -> None:
     existing = _existing(call)
+    refuse_version(existing)
     if request_profile(call.request, call.version) is Profile.HTTP:
         if call.place.slash:
             _refuse_other_kind(existing, ObjectKind.CONTAINER)
@@ -206,6 +208,7 @@ def _update(call: Call, existing: Found, wanted: str) -> None:
 
 def _patch(call: Call) -> None:
     existing = call.cloud.find_object(call.place.address)
+    refuse_version(existing)
     if request_profile(call.request, call.version) is Profile.HTTP:
         if call.request.get_header("Content-Range") is None:
             raise Invalid("PATCH of a value needs Content-Range: expected one such as bytes 0-99/*")

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import falcon
 
 from backends.errors import Invalid, NotFound
-from backends.objects import ObjectKind
+from backends.objects import ObjectKind, StoredObject
 from cdmi_server.call import Call
 from cdmi_server.metadata import STORAGE_ITEMS
 from cdmi_server.negotiation import ROOTS, Profile, answer_profile, check_acceptable
@@ -26,6 +26,8 @@ DISK, SERVED_DISK = "container/disk", "container/disk/served"
 """The second is of disks that a storage host serves."""
 DISK_VALUE = "dataobject/disk"
 """The bytes of a disk."""
+VERSION = "dataobject/dataobject_version"
+"""A version of a data object (1.1.1 §23.4)."""
 JSON_VALUES = "cdmi_valuetransferencoding_json"
 """2.0 alone has it."""
 EXPORT_ISCSI = "cdmi_export_iscsi"
@@ -120,6 +122,10 @@ class Capabilities:
         }
 
 
+def node_of(stored: StoredObject) -> str:
+    return VERSION if stored.version is not None else stored.kind.value
+
+
 def uri_of_capabilities(version: Version, node: str) -> str:
     return f"{ROOTS[version]}{CAPABILITIES}/{node}/"
 
@@ -136,7 +142,8 @@ def _limits(site: Site) -> tuple[Claim, ...]:
 def _of_metadata(site: Site) -> Iterable[Claim]:
     for item in STORAGE_ITEMS:
         if item.capability is not None:
-            yield Claim(item.capability, tuple(sorted(item.kinds)))
+            of_versions = (VERSION,) if item.of_versions else ()
+            yield Claim(item.capability, (*sorted(item.kinds), *of_versions))
     # The door evaluates cdmi_acl, and obeys holds and retention.
     yield Claim("cdmi_security_access_control", (SYSTEM,))
     yield Claim("cdmi_security_immutability", (SYSTEM,))

@@ -12,7 +12,7 @@ from backends.errors import Invalid, NotAllowed
 from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
 from cdmi_server import bodies, multipart, relocation, serialization
 from cdmi_server.call import Call
-from cdmi_server.capabilities import JSON_VALUES, SYSTEM, claims
+from cdmi_server.capabilities import JSON_VALUES, SYSTEM, VERSION, claims
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import check_acceptable
 from cdmi_server.paths import check_url, escaped, parse_uri
@@ -31,6 +31,7 @@ CLAIMS = (
     *claims("dataobject", "cdmi_read_value", "cdmi_read_value_range", "cdmi_read_metadata"),
     *claims("dataobject", "cdmi_modify_value", "cdmi_modify_value_range", "cdmi_modify_metadata"),
     *claims("dataobject", "cdmi_delete_dataobject"),
+    *claims(VERSION, "cdmi_read_value", "cdmi_read_value_range", "cdmi_read_metadata", "cdmi_delete_dataobject"),
 )
 
 SOURCES = ("value", "reference", "serialize", *relocation.SOURCES, *serialization.SERIALIZED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -17,9 +18,12 @@ from backends.errors import Invalid
 from backends.feeds import FeedKind
 from backends.objects import Found, Metadata, ObjectKind
 from cdmi_server import policies
+from cdmi_server.negotiation import ROOTS
+from cdmi_server.paths import BY_ID
 from cdmi_server.policies import STORED
-from cdmi_server.site import Site
+from cdmi_server.site import Site, Spoken
 from renderers.cdmi.fields import Selection
+from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import format_time
 
 
@@ -27,14 +31,47 @@ from renderers.cdmi.representation import format_time
 class StorageItem:
     """Storage system metadata: what the server knows about an object, None where it doesn't.
 
-    `capability` is None where none exists.
+    `capability` is None where none exists. `kinds` are those that have it; `of_versions`: versions have it too.
     """
 
     name: str
-    read: Callable[[Found], Any]
+    read: Callable[[Spoken, Found], Any]
     kinds: frozenset[ObjectKind] = STORED
     right: AceMask = AceMask.READ_METADATA
     capability: str | None = None
+    of_versions: bool = True
+
+    def is_of(self, found: Found) -> bool:
+        return self.of_versions if found.object.version is not None else found.object.kind in self.kinds
+
+
+def _by_id(call: Spoken, identity: UUID) -> str:
+    return f"{ROOTS[call.version]}{BY_ID}/{encode(identity, call.site.enterprise_number)}"
+
+
+def _version_object(call: Spoken, found: Found) -> str | None:
+    holder = found.object.id if found.object.version is None else found.object.parent_id
+    return _by_id(call, holder) if found.object.versions is not None and holder is not None else None
+
+
+def _version(which: str) -> Callable[[Spoken, Found], Any]:
+    """The URI of one of the versions, where there is such a one."""
+
+    def read(call: Spoken, found: Found) -> str | None:
+        identity = getattr(found.object.versions, which, None)
+        return None if identity is None else _by_id(call, identity)
+
+    return read
+
+
+def _versions(which: str) -> Callable[[Spoken, Found], Any]:
+    """The same as an array, since there could be several if updates didn't follow each other."""
+
+    def read(call: Spoken, found: Found) -> list[str] | None:
+        uri = _version(which)(call, found)
+        return None if found.object.versions is None else [uri] if uri is not None else []
+
+    return read
 
 
 def _feed_status(found: Found, kind: FeedKind) -> str | None:
@@ -42,32 +79,44 @@ def _feed_status(found: Found, kind: FeedKind) -> str | None:
 
 
 STORAGE_ITEMS = (
-    StorageItem("cdmi_owner", lambda found: found.object.owner or "OWNER@"),
+    StorageItem("cdmi_owner", lambda _, found: found.object.owner or "OWNER@"),
     StorageItem(
         "cdmi_size",
-        lambda found: str(found.object.size_bytes),
+        lambda _, found: str(found.object.size_bytes),
         kinds=frozenset({ObjectKind.DATAOBJECT}),
         capability="cdmi_size",
     ),
     StorageItem(
         "cdmi_hash",
-        policies.hash_of,
+        lambda _, found: policies.hash_of(found),
         kinds=frozenset({ObjectKind.DATAOBJECT}),
     ),
-    StorageItem("cdmi_ctime", lambda found: format_time(found.object.created_at), capability="cdmi_ctime"),
-    StorageItem("cdmi_mtime", lambda found: format_time(found.object.modified_at), capability="cdmi_mtime"),
-    StorageItem("cdmi_mcount", lambda found: str(found.object.modifications), capability="cdmi_mcount"),
+    StorageItem("cdmi_ctime", lambda _, found: format_time(found.object.created_at), capability="cdmi_ctime"),
+    StorageItem("cdmi_mtime", lambda _, found: format_time(found.object.modified_at), capability="cdmi_mtime"),
+    StorageItem("cdmi_mcount", lambda _, found: str(found.object.modifications), capability="cdmi_mcount"),
     StorageItem(
         "cdmi_notification_status",
-        lambda found: _feed_status(found, FeedKind.NOTIFICATION),
+        lambda _, found: _feed_status(found, FeedKind.NOTIFICATION),
         kinds=frozenset({ObjectKind.QUEUE}),
+        of_versions=False,
     ),
     StorageItem(
         "cdmi_query_status",
-        lambda found: _feed_status(found, FeedKind.QUERY),
+        lambda _, found: _feed_status(found, FeedKind.QUERY),
         kinds=frozenset({ObjectKind.QUEUE}),
+        of_versions=False,
     ),
-    StorageItem("cdmi_acl", lambda found: render_acl(found.acl), right=AceMask.READ_ACL, capability="cdmi_acl"),
+    StorageItem("cdmi_acl", lambda _, found: render_acl(found.acl), right=AceMask.READ_ACL, capability="cdmi_acl"),
+    *(
+        StorageItem(name, read, kinds, capability=name)
+        for name, read, kinds in (
+            ("cdmi_version_object", _version_object, frozenset({ObjectKind.DATAOBJECT})),
+            ("cdmi_version_current", _version("current"), frozenset({ObjectKind.DATAOBJECT})),
+            ("cdmi_version_oldest", _versions("oldest"), frozenset({ObjectKind.DATAOBJECT})),
+            ("cdmi_version_parent", _version("parent"), frozenset()),
+            ("cdmi_version_children", _versions("child"), frozenset()),
+        )
+    ),
 )
 
 
@@ -88,15 +137,15 @@ OF_QUEUES = frozenset(
 WRITABLE = frozenset(policies.BY_NAME.keys() | NOT_OBEYED | OF_QUEUES | {"cdmi_acl"})
 
 
-def read_metadata(site: Site, found: Found, prefixes: tuple[str, ...] | None = None) -> dict[str, Any]:
+def read_metadata(call: Spoken, found: Found, prefixes: tuple[str, ...] | None = None) -> dict[str, Any]:
     """All that the caller may read, or the items whose names start so."""
     items: dict[str, Any] = {}
     if found.rights & AceMask.READ_METADATA:
         items.update({name: value for name, value in found.object.metadata.items() if name != "cdmi_acl"})
-        items.update(policies.provided(site, found))
+        items.update(policies.provided(call.site, found))
     for item in STORAGE_ITEMS:
-        if found.object.kind in item.kinds and found.rights & item.right:
-            value = item.read(found)
+        if item.is_of(found) and found.rights & item.right:
+            value = item.read(call, found)
             if value is not None:
                 items[item.name] = value
     if prefixes is None:

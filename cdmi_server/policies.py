@@ -13,13 +13,31 @@ from typing import Any
 
 from backends import retention
 from backends.errors import Invalid, NotAllowed
-from backends.objects import COMPLETE, HASHES, VALUE_HASH, Found, Metadata, ObjectKind
+from backends.objects import (
+    COMPLETE,
+    DISKS,
+    HASHES,
+    OF_VERSIONING,
+    SNAPSHOTS,
+    VALUE_HASH,
+    VERSIONING,
+    VERSIONS_AGE,
+    VERSIONS_COUNT,
+    VERSIONS_SIZE,
+    Found,
+    Metadata,
+    ObjectKind,
+)
 from cdmi_server.site import Site
 
 Claim = str | list[str] | None
 STORED = frozenset({ObjectKind.CONTAINER, ObjectKind.DATAOBJECT, ObjectKind.QUEUE})
 VALUED = frozenset({ObjectKind.CONTAINER, ObjectKind.DATAOBJECT})
-VERSIONING = ("cdmi_versioning", "cdmi_versions_count", "cdmi_versions_age", "cdmi_versions_size")
+VERSIONED = ("value", "user", "all")
+VERSIONS_MAX = 1_000_000
+VERSIONS_AGE_MAX_S = 100 * 366 * 86400
+VERSIONS_MAX_BYTES = 2**50
+"""What limits of versions may be at most; without one there is none."""
 REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 """A code of ISO 3166-1 or 3166-2."""
 
@@ -56,6 +74,28 @@ def _not_done(name: str, what: str) -> Callable[[Site, Any], None]:
             raise Invalid(f"{name} is {str(value)[:60]!r}, but {what} (no such capability)")
 
     return check
+
+
+def _limit(name: str, most: int) -> Callable[[Site, Any], None]:
+    def check(_site: Site, value: Any) -> None:
+        is_number = not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,19}", str(value), re.ASCII)
+        if value != "" and not (is_number and int(value) <= most):
+            raise Invalid(f'{name} is {str(value)[:40]!r}: expected a number up to {most}, such as "5"')
+
+    return check
+
+
+def _check_versioning(_site: Site, value: Any) -> None:
+    if value not in ("", *VERSIONED):
+        raise Invalid(f"{VERSIONING} is {str(value)[:60]!r}: expected {', '.join(VERSIONED)}")
+
+
+def _of_versions(found: Found, asked: Any) -> Any:
+    """True of a data object from its first version on, and of a container whose data objects get some."""
+    names = found.names or ()
+    is_for_objects = found.object.kind is ObjectKind.CONTAINER and SNAPSHOTS not in names and names != (DISKS,)
+    is_so = found.asked(VERSIONING) and (is_for_objects or found.object.current_version is not None)
+    return str(asked) if is_so else None
 
 
 def hash_of(found: Found) -> str | None:
@@ -138,7 +178,15 @@ POLICIES = (
         "cdmi_sanitization_method",
         check=_not_done("cdmi_sanitization_method", "what is deleted isn't overwritten here"),
     ),
-    *(Policy(name, name, check=_not_done(name, "no versions are kept here")) for name in VERSIONING),
+    Policy(VERSIONING, VERSIONING, _always(list(VERSIONED)), _check_versioning, provided=_of_versions, kinds=VALUED),
+    *(
+        Policy(name, capability, _always(str(most)), _limit(name, most), provided=_of_versions, kinds=VALUED)
+        for name, capability, most in (
+            (VERSIONS_COUNT, VERSIONS_COUNT, VERSIONS_MAX),
+            (VERSIONS_AGE, "cdmi_version_age", VERSIONS_AGE_MAX_S),
+            (VERSIONS_SIZE, VERSIONS_SIZE, VERSIONS_MAX_BYTES),
+        )
+    ),
     Policy("cdmi_data_dispersion", "cdmi_data_dispersion"),
     Policy("cdmi_latency", "cdmi_latency"),
     Policy("cdmi_throughput", "cdmi_throughput"),
@@ -147,7 +195,7 @@ POLICIES = (
 )
 BY_NAME: Mapping[str, Policy] = {policy.name: policy for policy in POLICIES}
 NOT_OF_DISKS = frozenset(
-    {retention.RETENTION_ID, retention.PERIOD, retention.HOLDS, "cdmi_retention_autodelete", VALUE_HASH}
+    {retention.RETENTION_ID, retention.PERIOD, retention.HOLDS, "cdmi_retention_autodelete", VALUE_HASH, *OF_VERSIONING}
 )
 OF_DISKS = frozenset(BY_NAME.keys() - NOT_OF_DISKS)
 """What may be asked of a disk: what is shared by all users of a project keeps no rules of one of them."""

@@ -11,7 +11,7 @@ from backends.feeds import Event
 from backends.model import Caller
 from backends.objects import Encoding, Found, ObjectKind
 from backends.scope import Spellings
-from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server.capabilities import SYSTEM, claims, node_of
 from cdmi_server.domains import identity_of_domain
 from cdmi_server.metadata import read_metadata
 from cdmi_server.negotiation import ROOTS
@@ -53,7 +53,7 @@ class Presentation:
         fields = common_fields(spoken, found)
         if stored.kind is ObjectKind.REFERENCE:
             return {**fields, "reference": stored.target}
-        fields["metadata"] = read_metadata(self.site, found)
+        fields["metadata"] = read_metadata(spoken, found)
         if stored.kind is ObjectKind.DATAOBJECT:
             encoding = stored.encoding
             shown = Encoding.UTF_8 if encoding is Encoding.JSON and spoken.version is Version.V1 else encoding
@@ -77,7 +77,7 @@ class Presentation:
                 paths += self._by_id(encode(found.parent_id, self.site.enterprise_number))
             spelled["parentURI"] = Spellings(paths)
         if found.object.kind is not ObjectKind.REFERENCE:
-            node = f"{CAPABILITIES}/{found.object.kind}/"
+            node = f"{CAPABILITIES}/{node_of(found.object)}/"
             spelled["capabilitiesURI"] = Spellings(f"{root}{node}" for root in ("/", *ROOTS.values()))
         return spelled
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from backends.acl import AceMask
 from backends.cloud.trees import NOT_COPIED
+from backends.cloud.versions import refuse_version
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
 from cdmi_server import bodies
@@ -72,6 +73,8 @@ def relocate(call: Call, address: Address | None, body: dict[str, Any], source: 
     """The new object; metadata, mimetype and fields of the client's own in the body replace the source's."""
     _check_fits(call, body, source)
     found, selection = _source_and_fields(call, body, source, kind)
+    if source == "move":
+        refuse_version(found)
     with denied_as_invalid(source):
         if not selection:
             act = call.cloud.copy_object if source == "copy" else call.cloud.move_object

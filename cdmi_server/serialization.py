@@ -10,8 +10,9 @@ from uuid import UUID
 import orjson
 
 from backends.acl import AceMask
-from backends.errors import Conflict, Invalid
-from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectKind
+from backends.errors import Conflict, Invalid, NotAllowed
+from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectKind, OldVersion
+from backends.values import Received
 from cdmi_server import bodies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
@@ -32,6 +33,7 @@ CLAIMS = (
 SERIALIZED = ("deserialize", "deserializevalue")
 DEPTH_MAX = 24
 """Of containers in containers; each takes two levels of JSON."""
+ALONE = -1
 QUEUE_VALUES_MAX = 1000
 KINDS = {media_type: kind for kind, media_type in MEDIA_TYPES.items()}
 
@@ -39,6 +41,7 @@ KINDS = {media_type: kind for kind, media_type in MEDIA_TYPES.items()}
 def serialize(call: Call, address: Address | None, body: dict[str, Any]) -> Found:
     """A data object whose value is the source; what the caller may not read is left out."""
     source = source_of(call, body, "serialize")
+    _refuse_version(source.object.version is not None)
     with denied_as_invalid("serialize"):
         call.cloud.require(source, AceMask.READ_OBJECT | AceMask.READ_METADATA)
     if address is not None:
@@ -52,14 +55,17 @@ def serialize(call: Call, address: Address | None, body: dict[str, Any]) -> Foun
 
 
 def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
-    """The pieces of one object's JSON; value and children come last, so that readers can stream it too."""
+    """The pieces of one object's JSON; value and children come last, so that readers can stream it too.
+
+    With the depth ALONE a data object is written without its versions.
+    """
     if depth == 0:
         raise Invalid(f"the container is nested deeper than {DEPTH_MAX} levels: serialize its parts")
     if found.object.kind is ObjectKind.REFERENCE:
         yield orjson.dumps({"objectName": found.object.name, "reference": found.object.target})
         return
     fields = common_fields(call, found)
-    fields["metadata"] = read_metadata(call.site, found)
+    fields["metadata"] = read_metadata(call, found)
     match found.object.kind:
         case ObjectKind.CONTAINER:
             yield from _container_texts(call, found, fields, depth)
@@ -68,6 +74,8 @@ def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
             if len(values) > QUEUE_VALUES_MAX:
                 raise Invalid(f"a queue has more than {QUEUE_VALUES_MAX} values, too many to be serialized")
             yield orjson.dumps(fields | queue_fields(call, values))
+        case _ if found.object.current_version is not None and depth > 0:
+            yield from _versioned_texts(call, found, fields)
         case _:
             now, value = call.cloud.open_value(found)
             if now.object.completion != COMPLETE:
@@ -78,6 +86,27 @@ def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
             name, texts = encoded_value(call, now.object.encoding, pieces(value, whole))
             fields["valuetransferencoding"] = name.value
             yield from json.render_with_value(fields, texts)
+
+
+def _refuse_version(is_one: bool) -> None:
+    """1.1.1 §23.9: versions go with their data object only."""
+    if is_one:
+        raise NotAllowed("a version of a data object can't be serialized or deserialized without its data object")
+
+
+def _versioned_texts(call: Call, found: Found, fields: dict[str, Any]) -> Iterator[bytes]:
+    """1.1.1 §23.9: in place of the value an array of the versions, the current one first.
+
+    What the object itself holds comes before them where no version has it.
+    """
+    versions = [call.cloud.find_object(Address(start=identity)) for identity in call.cloud.version_ids(found)]
+    one_by_one = versions if versions[0].object.same_value else [found, *versions]
+    yield orjson.dumps({**fields, "mimetype": found.object.mimetype})[:-1] + b',"value":['
+    for number, one in enumerate(one_by_one):
+        if number:
+            yield b","
+        yield from _texts(call, one, ALONE)
+    yield b"]}"
 
 
 def _container_texts(call: Call, found: Found, fields: dict[str, Any], depth: int) -> Iterator[bytes]:
@@ -134,17 +163,23 @@ def _make(call: Call, stack: ExitStack, address: Address | None, fields: dict[st
     if kind is None:
         raise Invalid(f"objectType is {str(fields.get('objectType'))[:60]!r}: expected one of {', '.join(KINDS)}")
     metadata = new_metadata(call.site, fields.get("metadata", {}))
+    _refuse_version("cdmi_version_children" in fields.get("metadata", {}))
     others = bodies.other_fields(call.site, fields)
     identity = _identity(call, fields.get("objectID"))
     if kind is ObjectKind.DATAOBJECT:
         if "value" not in fields:
             raise Invalid("a serialized data object has no value")
-        encoding = bodies.encoding_of(call, fields) or Encoding.UTF_8
+        versions: list[OldVersion] = []
+        if isinstance(fields["value"], list):
+            own, received, versions = _make_versions(call, stack, fields)
+            encoding = own.encoding
+        else:
+            encoding = bodies.encoding_of(call, fields) or Encoding.UTF_8
+            received = stack.enter_context(call.cloud.receive_value())
+            received.write(bodies.value_of(fields, encoding))
         mimetype = bodies.mimetype_of(fields) or "text/plain"
-        received = stack.enter_context(call.cloud.receive_value())
-        received.write(bodies.value_of(fields, encoding))
         new = NewObject(kind, metadata, mimetype, encoding, id=identity, fields=others)
-        return call.cloud.create_object(address, new, received)
+        return call.cloud.create_object(address, new, received, versions=versions)
     made = call.cloud.create_object(address, NewObject(kind, metadata, id=identity, fields=others))
     if kind is ObjectKind.QUEUE:
         _fill_queue(call, made, fields)
@@ -157,6 +192,33 @@ def _make(call: Call, stack: ExitStack, address: Address | None, fields: dict[st
             raise Invalid("a child is no serialized object with an objectName")
         _make(call, stack, made.address.child(child["objectName"].removesuffix("/")), child)
     return made
+
+
+def _make_versions(
+    call: Call, stack: ExitStack, fields: dict[str, Any]
+) -> tuple[NewObject, Received, list[OldVersion]]:
+    """What the data object itself holds, and its versions, the oldest first."""
+    found = []
+    for one in fields["value"]:
+        if not isinstance(one, dict) or KINDS.get(str(one.get("objectType"))) is not ObjectKind.DATAOBJECT:
+            raise Invalid("value of a data object with versions must be an array of serialized data objects")
+        encoding = bodies.encoding_of(call, one) or Encoding.UTF_8
+        received = stack.enter_context(call.cloud.receive_value())
+        received.write(bodies.value_of(one, encoding))
+        new = NewObject(
+            ObjectKind.DATAOBJECT,
+            new_metadata(call.site, one.get("metadata", {})),
+            bodies.mimetype_of(one) or "text/plain",
+            encoding,
+            id=_identity(call, one.get("objectID")),
+            fields=bodies.other_fields(call.site, one),
+        )
+        found.append(OldVersion(new, received))
+    is_own = bool(found) and fields["value"][0].get("objectID") == fields.get("objectID")
+    versions = found[1:] if is_own else found
+    if not versions:
+        raise Invalid("value of a data object with versions has none")
+    return found[0].new, found[0].value, versions[::-1]
 
 
 def _fill_queue(call: Call, queue: Found, fields: dict[str, Any]) -> None:

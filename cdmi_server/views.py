@@ -8,10 +8,10 @@ from backends.acl import AceMask
 from backends.errors import NotAllowed
 from backends.objects import COMPLETE, PROCESSING, SNAPSHOTS, Found, ObjectKind
 from cdmi_server.call import Call
-from cdmi_server.capabilities import uri_of_capabilities
+from cdmi_server.capabilities import node_of, uri_of_capabilities
 from cdmi_server.metadata import read_metadata
 from cdmi_server.negotiation import MEDIA_TYPES, ROOTS
-from cdmi_server.paths import domain_uri, uri_of
+from cdmi_server.paths import BY_ID, domain_uri, uri_of
 from cdmi_server.site import Spoken
 from renderers.cdmi.objectid import encode
 
@@ -21,9 +21,9 @@ def identity_of(call: Spoken, found: Found) -> str:
 
 
 def path_of(call: Spoken, found: Found) -> str:
-    """The object's URI: by path, or by ID where there is no path."""
-    if found.names is None:
-        return f"{ROOTS[call.version]}cdmi_objectid/{identity_of(call, found)}"
+    """The object's URI: by path, or by ID where there is no path, as to a version."""
+    if found.names is None or found.object.version is not None:
+        return f"{ROOTS[call.version]}{BY_ID}/{identity_of(call, found)}"
     return uri_of(call.version, found.names, found.object.kind)
 
 
@@ -47,7 +47,7 @@ def common_fields(call: Spoken, found: Found) -> dict[str, Any]:
     fields["domainURI"] = domain_uri(call.version, call.domain)
     if stored.kind is ObjectKind.REFERENCE:
         return fields
-    fields["capabilitiesURI"] = uri_of_capabilities(call.version, stored.kind)
+    fields["capabilitiesURI"] = uri_of_capabilities(call.version, node_of(stored))
     fields["completionStatus"] = stored.completion
     if stored.completion != PROCESSING:
         fields["percentComplete"] = "100" if stored.completion == COMPLETE else "0"
@@ -55,7 +55,7 @@ def common_fields(call: Spoken, found: Found) -> dict[str, Any]:
 
 
 def metadata_field(call: Call, found: Found) -> dict[str, Any]:
-    return read_metadata(call.site, found, call.selection.parts_of("metadata"))
+    return read_metadata(call, found, call.selection.parts_of("metadata"))
 
 
 def select(call: Call, found: Found, fields: dict[str, Any]) -> dict[str, Any]:

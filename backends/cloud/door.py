@@ -18,7 +18,7 @@ from backends.model import Caller, Filter, Page, Role, Size
 from backends.opened import OpenedDisks
 from backends.quotas import Use
 from backends.store import select
-from backends.store.database import Connection, Database
+from backends.store.database import Connection, Database, query
 from backends.store.rows import Table
 from backends.values import Values
 
@@ -79,6 +79,8 @@ class Door:
         self._connection: Connection | None = None
         self._kept_files: list[UUID] = []
         """Of values that the change under way has put on the disk; they go if it is rolled back."""
+        self._dropped_files: list[UUID] = []
+        """Of values that rows don't point to any more; those that none does go when it is committed."""
         self._scope = None if caller.role is Role.CLOUD_ADMIN else caller.project_id
 
     @property
@@ -145,13 +147,15 @@ class Door:
         if self._connection is not None:
             yield self._connection
             return
-        with self._database.connection() as connection, self._files_undone():
+        self._dropped_files.clear()
+        with self._database.connection() as connection:
             try:
-                with quotas.refusals(), connection.transaction():
+                with self._files_undone(), quotas.refusals(), connection.transaction():
                     self._connection = connection
                     yield connection
             finally:
                 self._connection = None
+            self._remove_dropped(connection)
 
     @contextmanager
     def _statement(self) -> Iterator[Connection]:
@@ -181,6 +185,17 @@ class Door:
     def _remove_kept_files(self) -> None:
         for file in self._kept_files:
             self._values.remove(file)
+
+    def _drop(self, file: UUID | None) -> None:
+        """Of a value that a row doesn't point to any more."""
+        if file is not None:
+            self._dropped_files.append(file)
+
+    def _remove_dropped(self, connection: Connection) -> None:
+        for file in self._dropped_files:
+            row = connection.execute(query("objects.sharers"), {"file": file}).fetchone()
+            if row is not None and row[0] == 0:
+                self._values.remove(file)
 
     def _one(self, table: Table[T], resource_id: UUID, *, lock: bool = False) -> T:
         with self._read() as connection:

@@ -22,7 +22,7 @@ from backends import acl as acls
 from backends import feeds, retention
 from backends.acl import AceMask
 from backends.cloud.door import once_more
-from backends.cloud.ways import WayDoor
+from backends.cloud.versions import NOT_OF_VERSIONS, VersionDoor, refuse_version
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.feeds import Event
 from backends.objects import (
@@ -32,6 +32,7 @@ from backends.objects import (
     RESERVED_NAMES,
     SNAPSHOTS,
     VALUE_HASH,
+    VERSIONING,
     Address,
     Child,
     Found,
@@ -39,6 +40,7 @@ from backends.objects import (
     NewObject,
     ObjectChanges,
     ObjectKind,
+    OldVersion,
     StoredObject,
 )
 from backends.store.database import Connection, query
@@ -63,7 +65,7 @@ Parts = dict[str, Any]
 CHANGES = (Event.MODIFY_PROCESSING, Event.MODIFY_COMPLETE, Event.CREATE_COMPLETE)
 
 
-class ObjectDoor(WayDoor):
+class ObjectDoor(VersionDoor):
     def children(self, container: Found, offset: int = 0, limit: int | None = None) -> Sequence[Child]:
         """By name. One query, whatever the container holds."""
         self.require(container, AceMask.LIST_CONTAINER)
@@ -110,15 +112,21 @@ class ObjectDoor(WayDoor):
         new: NewObject,
         value: Received | None = None,
         written: Multirange[int] | None = None,
+        versions: Sequence[OldVersion] = (),
     ) -> Found:
-        """`address` None makes something that only its ID leads to. `Conflict` if the name is taken."""
+        """`address` None makes something that only its ID leads to. `Conflict` if the name is taken.
+
+        `versions` are those that it had once, the oldest first.
+        """
         check_metadata(new.metadata)
         if value is not None and value.inline is None:
             self._missed = None  # it took its time: what was found before may be otherwise now
         parent = self.may_create(address, new.kind) if address else None
         metadata = own_metadata(new.metadata)
-        # One statement makes it, unless queues are to be told, or this is one that is to be.
-        is_more = parent is None or parent.is_watched or feeds.feed_kind(metadata) is not None
+        # One statement makes it, unless queues are to be told, this is one that is to be, or it gets versions.
+        level = metadata.get(VERSIONING, parent and parent.asked(VERSIONING))
+        is_versioned = bool(versions or level) and new.kind is ObjectKind.DATAOBJECT
+        is_more = parent is None or parent.is_watched or feeds.feed_kind(metadata) is not None or is_versioned
         with self._kept(value, written) as parts, self._change() if is_more else self._statement() as connection:
             if parent is None:
                 self._ensure_root(connection)
@@ -161,6 +169,12 @@ class ObjectDoor(WayDoor):
             found = self.below(parent, made)
             if new.kind is ObjectKind.QUEUE:
                 self._start_feed(connection, made)
+            if versions:
+                self._restore_versions(connection, found, value, versions)
+                found = self._find(found.address)
+            if level and is_versioned:
+                self._settle(connection, found, found)
+                found = self._find(found.address)
             self._tell_of(connection, _creation(made), found)
             return found
 
@@ -174,9 +188,8 @@ class ObjectDoor(WayDoor):
                 if (changes.metadata or {}).get(VALUE_HASH, found.asked(VALUE_HASH)):
                     parts["sha256"] = value.sha256()
                 connection.execute(query("objects.set_value"), {"id": found.object.id, **parts})
-            self._changed(connection, found)
-        if value is not None:
-            self._drop(found.object.value_file)
+                self._drop(found.object.value_file)
+            self._changed(connection, found, changes, valued=value is not None)
 
     @once_more
     def delete_object(self, found: Found) -> None:
@@ -185,10 +198,65 @@ class ObjectDoor(WayDoor):
             self._lock(connection, found)
             found = self._find(Address(start=found.object.id))
             self._check_deletable(connection, found)
+            if found.object.version is not None:
+                self._delete_version(connection, found)
+                return
             self._tell_of_tree(connection, Event.DELETE, found)
-            files = self._delete_rows(connection, "objects.delete", found)
-        for file in files:
-            self._drop(file)
+            self._delete_rows(connection, "objects.delete", found)
+
+    def _restore_versions(
+        self, connection: Connection, holder: Found, value: Received | None, versions: Sequence[OldVersion]
+    ) -> None:
+        """The last may have the very value of its data object."""
+        for number, version in enumerate(versions, 1):
+            is_same = number == len(versions) and version.value is value
+            with self._kept(None if is_same else version.value) as parts:
+                connection.execute(
+                    query("versions.insert"),
+                    {
+                        **parts,
+                        "id": self._free_identity(connection, version.new.id),
+                        "parent": holder.object.id,
+                        "version": number,
+                        "metadata": Jsonb(version.new.metadata),
+                        "not_of_versions": list(NOT_OF_VERSIONS),
+                        "mimetype": version.new.mimetype,
+                        "encoding": version.new.encoding.value,
+                        "fields": Jsonb(version.new.fields),
+                        "same": is_same,
+                    },
+                )
+        connection.execute(query("versions.set_current"), {"id": holder.object.id, "version": len(versions)})
+
+    def _delete_version(self, connection: Connection, found: Found) -> None:
+        """1.1.1 §23.7: the current one's parent becomes the current one, and with it what its data object holds."""
+        self._tell_of(connection, Event.DELETE, found)
+        if found.object.versions is not None and found.object.versions.current == found.object.id:
+            self._revert(connection, found, found.object.versions.parent)
+        for row in connection.execute(query("versions.delete"), {"ids": [found.object.id]}).fetchall():
+            self._drop(row[0])
+
+    def _revert(self, connection: Connection, gone: Found, parent_id: UUID | None) -> None:
+        if parent_id is None:
+            raise NotAllowed("this is the only version of its data object: expected that to be deleted")
+        holder, parent = (self._find(Address(start=one)) for one in (gone.object.parent_id, parent_id))
+        version = {"id": holder.object.id, "version": parent.object.version}
+        connection.execute(query("versions.set_current"), version)
+        level = holder.asked(VERSIONING)
+        if not level or not gone.object.same_value:
+            return  # what it holds is no version
+        self.require(holder, AceMask.WRITE_OBJECT)
+        old, metadata = parent.object, None
+        if level != "value":
+            own = {name: value for name, value in old.metadata.items() if not name.startswith("cdmi_")}
+            metadata = own | {n: value for n, value in holder.object.metadata.items() if n.startswith("cdmi_")}
+        fields = None if metadata is None else old.fields
+        changes = ObjectChanges(metadata, old.mimetype, old.encoding, holder.object.completion, fields)
+        connection.execute(query("objects.share_value"), {"id": holder.object.id, "source": old.id})
+        self._write_changes(connection, holder, changes)
+        connection.execute(query("versions.rejoin"), {"id": old.id})
+        self._drop(holder.object.value_file)
+        self._tell_of_change(connection, holder)
 
     def tell_of_read(self, found: Found) -> None:
         """To who wants to know; nothing is asked where nobody is told anything."""
@@ -205,8 +273,12 @@ class ObjectDoor(WayDoor):
 
     # How it is done
 
-    def _changed(self, connection: Connection, before: Found) -> None:
-        """What follows from a change that has been written: a queue that is filled otherwise, and notifications."""
+    def _changed(self, connection: Connection, before: Found, changes: ObjectChanges, *, valued: bool = False) -> None:
+        """What follows from a change that has been written: versions, a queue that is filled otherwise, notifications.
+
+        `valued`: what the object holds has been replaced.
+        """
+        self._keep_versions(connection, before, changes, valued=valued)
         is_queue = before.object.kind is ObjectKind.QUEUE
         if is_queue:
             self._change_feed(connection, before.object, self._find(before.address).object)
@@ -229,12 +301,12 @@ class ObjectDoor(WayDoor):
             self._tell(connection, event, listeners, self._tree(connection, found))
 
     def _tree(self, connection: Connection, top: Found) -> Iterator[Found]:
-        """All that is in it, containers before their children."""
-        containers: dict[UUID | None, Found] = {}
+        """All that is in it, containers before their children, data objects before their versions."""
+        above: dict[UUID | None, Found] = {}
         for stored in tree(connection, self._caller.project_id, top.object.id):
-            found = top if stored.id == top.object.id else self.below(containers[stored.parent_id], stored)
-            if stored.kind is ObjectKind.CONTAINER:
-                containers[stored.id] = found
+            found = top if stored.id == top.object.id else self.below(above[stored.parent_id], stored)
+            if stored.kind is ObjectKind.CONTAINER or stored.current_version is not None:
+                above[stored.id] = found
             yield found
 
     def _insert_object(self, connection: Connection, values: Parts) -> tuple[datetime, datetime]:
@@ -256,13 +328,16 @@ class ObjectDoor(WayDoor):
         return uuid4() if taken is None or taken[0] else wanted
 
     def _lock(self, connection: Connection, found: Found) -> None:
-        if connection.execute(query("objects.lock"), {"id": found.object.id}).fetchone() is None:
+        """Its row, of a version that of its data object."""
+        locked = found.object.id if found.object.version is None else found.object.parent_id
+        if connection.execute(query("objects.lock"), {"id": locked}).fetchone() is None:
             raise NotFound("the object has just been deleted")
 
     def _changeable(self, connection: Connection, found: Found, changes: ObjectChanges, *, valued: bool) -> Found:
         """The object as it is now, locked, if the caller may change it so."""
         self._lock(connection, found)
         found = self._find(Address(start=found.object.id))
+        refuse_version(found)
         if found.names is not None and SNAPSHOTS in found.names:
             raise Invalid("a snapshot can't be changed")
         now = datetime.now(UTC)
@@ -274,7 +349,7 @@ class ObjectDoor(WayDoor):
         if changes.fields is not None and changes.fields != found.object.fields:
             self.require(found, AceMask.WRITE_METADATA)
             self._refuse_kept(found, now)
-        return found
+        return self._keep_first(connection, found)
 
     def _check_metadata_change(self, found: Found, new: Metadata, now: datetime) -> None:
         feeds.check_change(found.object.metadata, new)
@@ -307,16 +382,18 @@ class ObjectDoor(WayDoor):
         for one in (*found.ancestors, found.object):
             reason = retention.reason_to_keep(one.metadata, now)
             if reason is not None:
-                what = "it" if one is found.object else f"the container {one.name!r} that it is in"
+                of = "it is in" if one.kind is ObjectKind.CONTAINER else "it is a version of"
+                what = "it" if one is found.object else f"the {one.kind} {one.name or ''!r} that {of}"
                 raise NotAllowed(f"{what} can't be changed or deleted: {reason}")
 
-    def _delete_rows(self, connection: Connection, name: str, found: Found) -> set[UUID]:
-        """By the query of that name; the answer is the files that values were in."""
+    def _delete_rows(self, connection: Connection, name: str, found: Found) -> None:
+        """By the query of that name, with the files that values were in."""
         try:
             rows = connection.execute(query(name), {"id": found.object.id}).fetchall()
         except psycopg.errors.ForeignKeyViolation:
             raise Conflict("something was put into the container while it was being deleted") from None
-        return {row[0] for row in rows if row[0] is not None}
+        for row in rows:
+            self._drop(row[0])
 
     def _check_deletable(self, connection: Connection, found: Found) -> None:
         """The object, and whatever below it has rules of its own."""
@@ -377,15 +454,6 @@ class ObjectDoor(WayDoor):
         file = self._values.keep(value)
         self._kept_files.append(file)
         yield {**parts, "value_file": file}
-
-    def _drop(self, file: UUID | None) -> None:
-        """Removes a value's file if no row points to it any more."""
-        if file is None:
-            return
-        with self._read() as connection:
-            row = connection.execute(query("objects.sharers"), {"file": file}).fetchone()
-        if row is not None and row[0] == 0:
-            self._values.remove(file)
 
 
 def _creation(made: StoredObject) -> Event:

@@ -43,7 +43,7 @@ class QueueDoor(TreeDoor):
             for mimetype, encoding, value in values:
                 parameters = {"id": queue.object.id, "mimetype": mimetype, "encoding": encoding.value, "value": value}
                 connection.execute(query("objects.enqueue"), parameters)
-            self._changed(connection, queue)
+            self._changed(connection, queue, NO_CHANGES)
 
     def queue_values(
         self, queue: Found, first: int, last: int = LAST_POSITION, limit: int | None = None
@@ -71,7 +71,7 @@ class QueueDoor(TreeDoor):
             queue = self._changeable(connection, queue, NO_CHANGES, valued=True)
             parameters = {"id": queue.object.id, "first": first, "last": min(last, LAST_POSITION)}
             count = connection.execute(query("objects.dequeue"), parameters).rowcount
-            self._changed(connection, queue)
+            self._changed(connection, queue, NO_CHANGES)
             if queue.object.feed_status == PROCESSING:
                 connection.execute(f"NOTIFY {CHANNEL}")  # a query may wait for the room
             return count

@@ -14,14 +14,18 @@ from backends.acl import AceMask
 from backends.cloud.door import once_more
 from backends.cloud.objects import check_metadata, check_name, own_metadata
 from backends.cloud.values import ValueDoor
+from backends.cloud.versions import refuse_version
 from backends.errors import Conflict, Invalid, NotFound
 from backends.feeds import Event
 from backends.objects import (
     COMPLETE,
     NO_CHANGES,
+    OF_VERSIONING,
     SNAPSHOTS,
+    VERSIONING,
     Address,
     Found,
+    Metadata,
     NewObject,
     ObjectChanges,
     ObjectKind,
@@ -29,7 +33,7 @@ from backends.objects import (
 )
 from backends.store.database import Connection, query
 
-NOT_COPIED = frozenset({"cdmi_acl", retention.PERIOD, retention.RETENTION_ID, retention.HOLDS})
+NOT_COPIED = frozenset({"cdmi_acl", retention.PERIOD, retention.RETENTION_ID, retention.HOLDS, *OF_VERSIONING})
 """What stays with an object that a copy replaces."""
 
 
@@ -44,8 +48,13 @@ class TreeDoor(ValueDoor):
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
             self._require_readable(connection, source)
+            if source.object.version is not None and changes.metadata is None:
+                changes = replace(changes, metadata=_of_its_object(source))
             made = self._copy(connection, source, parent, address.names[-1] if address else None, changes)
             self._tell_of_tree(connection, Event.COPY, made)
+            if made.object.kind is ObjectKind.CONTAINER or made.asked(VERSIONING):
+                self._settle(connection, None, made)
+                made = self._find(made.address)
             return made
 
     @once_more
@@ -55,7 +64,7 @@ class TreeDoor(ValueDoor):
         It keeps its ID, place, snapshots, values in a queue, access list, holds and retention.
         """
         with self._change() as connection:
-            for one in sorted((source, target), key=lambda found: found.object.id):
+            for one in sorted((source, target), key=_locked):
                 self._lock(connection, one)
             source = self._find(source.address)
             self._refuse_inside(source, target)
@@ -64,19 +73,16 @@ class TreeDoor(ValueDoor):
             changes = _as_in(source.object, target.object, changes)
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
             target = self._changeable(connection, target, changes, valued=is_dataobject)
-            dropped: set[UUID] = set()
+            is_container = target.object.kind is ObjectKind.CONTAINER
             if is_dataobject:
-                dropped = {target.object.value_file} if target.object.value_file else dropped
+                self._drop(target.object.value_file)
                 connection.execute(query("objects.share_value"), {"id": target.object.id, "source": source.object.id})
-            elif target.object.kind is ObjectKind.CONTAINER:
-                dropped = self._replace_children(connection, source, target)
+            elif is_container:
+                self._replace_children(connection, source, target)
             self._write_changes(connection, target, changes)
-            self._changed(connection, target)
-        for file in dropped:
-            self._drop(file)
+            self._changed(connection, target, changes, valued=is_dataobject or is_container)
 
-    def _replace_children(self, connection: Connection, source: Found, target: Found) -> set[UUID]:
-        """The files of the values that are gone."""
+    def _replace_children(self, connection: Connection, source: Found, target: Found) -> None:
         if target.object.id == self._caller.project_id:
             raise Invalid("the root container can't be replaced")
         now = datetime.now(UTC)
@@ -89,10 +95,9 @@ class TreeDoor(ValueDoor):
             if child.name != SNAPSHOTS:
                 raise Invalid("a container can't be replaced by something in it, but for its snapshots")
         self._tell_of_children(connection, Event.DELETE, target)
-        files = self._delete_rows(connection, "objects.delete_children", target)
+        self._delete_rows(connection, "objects.delete_children", target)
         self._copy(connection, source, None, None, NO_CHANGES, onto=target)
         self._tell_of_children(connection, Event.COPY, target)
-        return files
 
     @once_more
     def move_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
@@ -101,6 +106,7 @@ class TreeDoor(ValueDoor):
         with self._change() as connection:
             self._lock(connection, source)
             source = self._find(source.address)
+            refuse_version(source)
             parent = self.may_create(address, source.object.kind) if address else None
             if parent is None and source.object.kind is ObjectKind.CONTAINER:
                 raise Invalid("a container can't be without a path")
@@ -121,6 +127,12 @@ class TreeDoor(ValueDoor):
             moved = self._find(source.address)
             if moved.object.kind is ObjectKind.QUEUE:
                 self._change_feed(connection, source.object, moved.object)
+            is_versioned = moved.object.current_version is not None or any(
+                moved.asked(name) != source.asked(name) for name in OF_VERSIONING
+            )
+            if is_versioned:
+                self._settle(connection, source, moved, is_update=True)
+                moved = self._find(source.address)
             self._tell_of(connection, Event.RENAME, moved)
             return moved
 
@@ -128,7 +140,6 @@ class TreeDoor(ValueDoor):
     def snapshot_container(self, container: Found, name: str) -> None:
         """What the container holds now, as a child of its `cdmi_snapshots`; one of the same name is replaced."""
         check_name(name, ObjectKind.CONTAINER)
-        replaced: set[UUID] = set()
         with self._change() as connection:
             self._lock(connection, container)
             container = self._find(Address(start=container.object.id))
@@ -143,11 +154,9 @@ class TreeDoor(ValueDoor):
                 pass
             else:
                 self._check_deletable(connection, old)
-                replaced = self._delete_rows(connection, "objects.delete", old)
+                self._delete_rows(connection, "objects.delete", old)
             self._copy(connection, container, folder, name, NO_CHANGES)
             self._tell_of(connection, Event.SNAPSHOT, container)
-        for file in replaced:
-            self._drop(file)
 
     def snapshots(self, container: Found) -> list[str]:
         """Their names."""
@@ -231,6 +240,17 @@ class TreeDoor(ValueDoor):
         above = {one.id for one in (*parent.ancestors, parent.object)} if parent else set()
         if source.object.id in above:
             raise Invalid("nothing can be copied or moved into itself")
+
+
+def _locked(found: Found) -> UUID:
+    """Of which object `_lock` takes the row."""
+    return found.object.id if found.object.version is None else found.ancestors[-1].id
+
+
+def _of_its_object(version: Found) -> Metadata:
+    """The metadata of a version with its data object's access list, which is in force for it."""
+    above = version.ancestors[-1].metadata
+    return {**version.object.metadata, **({"cdmi_acl": above["cdmi_acl"]} if "cdmi_acl" in above else {})}
 
 
 def _as_in(source: StoredObject, target: StoredObject, changes: ObjectChanges) -> ObjectChanges:

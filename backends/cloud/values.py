@@ -19,6 +19,7 @@ from backends.objects import (
     COMPLETE,
     PROCESSING,
     VALUE_HASH,
+    VERSIONING,
     Address,
     Found,
     NewObject,
@@ -49,7 +50,8 @@ class ValueDoor(ObjectDoor):
 
         `near` is the object that gets it, or the container of a new one.
         """
-        freed_bytes = near.object.size_bytes if near is not None else 0
+        is_kept = near is None or near.asked(VERSIONING)
+        freed_bytes = 0 if near is None or is_kept else near.object.size_bytes
         return self._values.receive(
             hashed=near is not None and bool(near.asked(VALUE_HASH)), check=self._quota_check(freed_bytes)
         )
@@ -122,13 +124,13 @@ class ValueDoor(ObjectDoor):
                         "written": written, "sha256": None,
                     },
                 )  # fmt: skip
-                self._changed(connection, found)
+                self._changed(connection, found, changes, valued=True)
                 return
             self._compose(found, pieces, new, size_bytes)
             with self._kept(new, written) as parts:
                 connection.execute(query("objects.set_value"), {"id": old.id, **parts})
-                self._changed(connection, found)
-        self._drop(old.value_file)
+                self._drop(old.value_file)
+                self._changed(connection, found, changes, valued=True)
 
     def create_with_ranges(self, address: Address | None, new: NewObject, pieces: Sequence[Piece]) -> Found:
         """A new object of which nothing is written but these."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from backends import acl as acls
 from backends.acl import AceMask
@@ -72,7 +73,12 @@ class WayDoor(FeedDoor):
         return found
 
     def below(self, parent: Found | None, stored: StoredObject) -> Found:
-        """An object as it is found in `parent`; without one, the root or something that only its ID leads to."""
+        """An object as it is found in `parent`; without one, the root or something that only its ID leads to.
+
+        1.1.1 §23.5: a version's place, owner and access list are those of its data object, in which it is found.
+        """
+        if parent is not None and stored.version is not None:
+            return replace(parent, object=stored, ancestors=(*parent.ancestors, parent.object))
         own, is_container = stored.metadata.get("cdmi_acl"), stored.kind is ObjectKind.CONTAINER
         if parent is not None:
             acl = acls.below(parent.acl, own, container=is_container)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.multirange import Multirange
 
-from backends.objects import Encoding, ObjectKind, StoredObject
+from backends.objects import Encoding, ObjectKind, StoredObject, Versions
 from backends.store.database import Connection, query
 
 ROWS_AT_ONCE: Final = 1000
@@ -21,15 +21,24 @@ STEPS_MAX: Final = 8
 COLUMNS: Final = (
     "id", "parent_id", "name", "kind", "owner", "metadata", "mimetype", "encoding", "completion", "target",
     "size_bytes", "created_at", "modified_at", "modifications", "value_file", "next_position", "fields", "sha256",
-    "written", "is_new",
+    "written", "is_new", "version", "current_version", "same_value",
 )  # fmt: skip
-WIDTH: Final = len(COLUMNS) + 4
+WIDTH: Final = len(COLUMNS) + 5
 FIRST_POSITION: Final = (
     "CASE WHEN {0}.kind = 'queue' THEN coalesce("
     "(SELECT min(q.position) FROM queue_value q WHERE q.queue_id = {0}.id), {0}.next_position) END"
 )
 FEED_STATUS: Final = (
     "CASE WHEN {0}.kind = 'queue' THEN (SELECT f.status FROM queue_feed f WHERE f.queue_id = {0}.id) END"
+)
+VERSIONS: Final = (
+    "CASE WHEN coalesce({0}.version, {0}.current_version) IS NOT NULL THEN (SELECT ARRAY["
+    "(SELECT v.id FROM stored_object v WHERE v.parent_id = x.id AND v.version > 0 ORDER BY v.version DESC LIMIT 1),"
+    "(SELECT v.id FROM stored_object v WHERE v.parent_id = x.id AND v.version > 0 ORDER BY v.version LIMIT 1),"
+    "(SELECT v.id FROM stored_object v WHERE v.parent_id = x.id AND v.version < {0}.version"
+    " ORDER BY v.version DESC LIMIT 1),"
+    "(SELECT v.id FROM stored_object v WHERE v.parent_id = x.id AND v.version > {0}.version ORDER BY v.version LIMIT 1)"
+    "] FROM (SELECT CASE WHEN {0}.version IS NULL THEN {0}.id ELSE {0}.parent_id END AS id) x) END"
 )
 IS_WATCHED: Final = (
     "EXISTS (SELECT FROM queue_feed f WHERE f.project_id = %(project)s AND f.kind = 'notification'"
@@ -116,11 +125,12 @@ def _columns(table: str, is_last: bool, valued: bool) -> str:
     value = f"{table}.value" if valued and is_last else "NULL"
     if is_last:
         return _row(table, value)
-    return f"{_plain(table)}, NULL, NULL, NULL, {IS_WATCHED if table == 'o0' else 'NULL'}"
+    return f"{_plain(table)}, NULL, NULL, NULL, NULL, {IS_WATCHED if table == 'o0' else 'NULL'}"
 
 
 def _row(table: str, value: str) -> str:
-    return f"{_plain(table)}, {value}, {FIRST_POSITION.format(table)}, {FEED_STATUS.format(table)}, {IS_WATCHED}"
+    told = (FIRST_POSITION.format(table), FEED_STATUS.format(table), VERSIONS.format(table), IS_WATCHED)
+    return ", ".join((_plain(table), value, *told))
 
 
 def _plain(table: str) -> str:
@@ -133,8 +143,9 @@ def _object(row: Sequence[Any]) -> StoredObject:
         mimetype=row[6] or "", encoding=Encoding(row[7] or "utf-8"), completion=row[8], target=row[9],
         size_bytes=row[10], contiguous_bytes=contiguous_bytes(row[18], row[10]),
         created_at=row[11], modified_at=row[12], modifications=row[13],
-        value=row[20], value_file=row[14], first_position=row[21] or 0, next_position=row[15],
-        fields=row[16], sha256=row[17], is_new=row[19], feed_status=row[22], is_watched=bool(row[23]),
+        value=row[23], value_file=row[14], first_position=row[24] or 0, next_position=row[15],
+        fields=row[16], sha256=row[17], is_new=row[19], version=row[20], current_version=row[21], same_value=row[22],
+        feed_status=row[25], versions=Versions(*row[26]) if row[26] else None, is_watched=bool(row[27]),
     )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ MOMENTS: dict[str, tuple[type, str, bool]] = {
     "named": (Values, "keep", True),
     "written": (ObjectDoor, "_write_changes", True),
     "inserted": (ObjectDoor, "_insert_object", True),
-    "committed": (ObjectDoor, "_drop", False),
+    "committed": (ObjectDoor, "_remove_dropped", False),
+    "versioned": (ObjectDoor, "_settle", True),
 }
 """The class and method, and whether it dies after or before it."""
 

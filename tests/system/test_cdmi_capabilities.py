@@ -18,6 +18,10 @@ from tests.conftest import member, project
 
 ROOT = "/cdmi/2.0.0/"
 POOL = f"{ROOT}cdmi_objectid/"
+VERSION = "dataobject/dataobject_version"
+VERSION_ITEMS = {f"cdmi_version_{name}" for name in ("object", "current", "oldest", "parent", "children")}
+LIMITS = {"cdmi_versions_age": "cdmi_version_age"}
+"""The capability goes by another name than the metadata item."""
 SMALL = Site(metadata_maxitems=3, metadata_maxsize_bytes=50, metadata_maxtotalsize_bytes=80)
 OWNER = object()
 """Stands for the metadata that names the caller."""
@@ -104,6 +108,74 @@ def provides(metadata: dict[str, str]) -> Done:
         client.send("PATCH", f"{ROOT}box/?metadata={name}", CONTAINER, {"metadata": metadata})
         found = client.send("GET", f"{ROOT}box/o?metadata={name}", DATAOBJECT).json["metadata"]
         return bool(found[f"{name}_provided"] == value)
+
+    return done
+
+
+def versions(client: Client, count: int, **limits: str) -> list[str]:
+    """Of a data object with so many, the current one first."""
+    asked = {"cdmi_versioning": "value", **limits}
+    for number in range(count):
+        client.send("PUT", f"{ROOT}box/v", DATAOBJECT, {"value": f"v{number}", "metadata": asked})
+    found = [client.send("GET", f"{ROOT}box/v", DATAOBJECT).json["metadata"]["cdmi_version_current"]]
+    while parent := client.send("GET", found[-1], DATAOBJECT).json["metadata"].get("cdmi_version_parent"):
+        found.append(parent)
+    return found
+
+
+def version_shows(query: str, expected: object) -> Done:
+    def done(client: Client) -> bool:
+        found = client.send("GET", f"{versions(client, 2)[1]}?{query}", DATAOBJECT).json
+        return bool(list(found.values()) == [expected])
+
+    return done
+
+
+def versions_tell(client: Client) -> bool:
+    """The data object and each version of what 1.1.1 §23.2 names, and no node claims what it hasn't."""
+    found = claimed(client)
+    uris = {VERSION: versions(client, 3)[1], "dataobject": f"{ROOT}box/v"}
+    told = {
+        node: VERSION_ITEMS & client.send("GET", uri, DATAOBJECT).json["metadata"].keys() for node, uri in uris.items()
+    }
+    return told == {node: VERSION_ITEMS & found[node].keys() for node in uris} and told[VERSION] == VERSION_ITEMS
+
+
+def versioned(level: str, body: dict[str, Any]) -> Done:
+    def done(client: Client) -> bool:
+        asked = {"cdmi_versioning": level}
+        uri = f"{ROOT}box/{level}"
+        made = client.send("PUT", uri, DATAOBJECT, {"metadata": asked}).json["metadata"]
+        client.send("PATCH", f"{uri}?metadata=a&value&metadata=cdmi_data_redundancy", DATAOBJECT, body)
+        now = client.send("GET", uri, DATAOBJECT).json["metadata"]
+        return bool(now["cdmi_version_oldest"] == [made["cdmi_version_current"]] != [now["cdmi_version_current"]])
+
+    return done
+
+
+def all_versioned(client: Client) -> bool:
+    levels = claimed(client)["dataobject"]["cdmi_versioning"]
+    changes: dict[str, dict[str, Any]] = {
+        "value": {"value": "x"},
+        "user": {"metadata": {"a": "1"}},
+        "all": {"metadata": {"cdmi_data_redundancy": "1"}},
+    }
+    return list(levels) == list(changes) and all(versioned(level, changes[level])(client) for level in levels)
+
+
+def limits_versions(name: str, asked: str) -> Done:
+    """What is asked for is provided and obeyed; the largest that is claimed can be asked for, and no larger."""
+
+    def done(client: Client) -> bool:
+        most = claimed(client)["dataobject"][LIMITS.get(name, name)]
+        kept = versions(client, 4, **{name: asked})
+        found = client.send("GET", f"{ROOT}box/v", DATAOBJECT).json["metadata"][f"{name}_provided"]
+        largest, larger = (
+            client.send("PATCH", f"{ROOT}box/v?metadata={name}", DATAOBJECT, {"metadata": {name: str(value)}})
+            for value in (int(most), int(most) + 1)
+        )
+        is_obeyed = len(kept) == (2 if name != "cdmi_versions_age" else 4)
+        return is_obeyed and found == asked and (largest.status_code, larger.status_code) == (204, 400)
 
     return done
 
@@ -257,6 +329,12 @@ CLAIMS: dict[str, dict[str, Done]] = {
         "cdmi_modify_metadata": patch("o", DATAOBJECT, {"metadata": {}}),
         "cdmi_delete_dataobject": delete("o", DATAOBJECT),
     },
+    VERSION: {
+        "cdmi_read_value": version_shows("value", "v0"),
+        "cdmi_read_value_range": version_shows("value=1-1", "MA=="),
+        "cdmi_read_metadata": version_shows("metadata=cdmi_size", {"cdmi_size": "2"}),
+        "cdmi_delete_dataobject": lambda c: c.send("DELETE", versions(c, 2)[1], DATAOBJECT).status_code == 204,
+    },
     "queue": {
         "cdmi_read_value": shows("q", QUEUE, "value", ["first"]),
         "cdmi_read_metadata": shows("q", QUEUE, "metadata=cdmi_owner", OWNER),
@@ -276,6 +354,13 @@ OF_METADATA: dict[str, Done] = {
     "cdmi_data_redundancy": provides({"cdmi_data_redundancy": "1"}),
     "cdmi_immediate_redundancy": provides({"cdmi_immediate_redundancy": "true"}),
     "cdmi_infrastructure_redundancy": provides({"cdmi_infrastructure_redundancy": "1"}),
+    **dict.fromkeys(
+        (f"cdmi_version_{name}" for name in ("object", "current", "oldest", "parent", "children")), versions_tell
+    ),
+    "cdmi_versioning": all_versioned,
+    "cdmi_versions_count": limits_versions("cdmi_versions_count", "1"),
+    "cdmi_version_age": limits_versions("cdmi_versions_age", "60"),
+    "cdmi_versions_size": limits_versions("cdmi_versions_size", "2"),
 }
 
 REMOTE = "http://elsewhere.example.com/cdmi/o"
@@ -303,10 +388,12 @@ def claimed(client: Client) -> dict[str, dict[str, str]]:
         node = client.send("GET", f"{ROOT}cdmi_capabilities/{child}", CAPABILITY).json
         below = {
             "container/": {"disks/", "disk/", "disk_snapshot/", "disk_snapshots/", "domain/"},
-            "dataobject/": {"disk/", "domain/"},
+            "dataobject/": {"disk/", "domain/", "dataobject_version/"},
         }
         assert set(node["children"]) == below.get(child, set())
         found[child.removesuffix("/")] = node["capabilities"]
+    versions = client.send("GET", f"{ROOT}cdmi_capabilities/{VERSION}/", CAPABILITY).json
+    found[VERSION] = versions["capabilities"]
     return found
 
 

@@ -63,6 +63,34 @@ def test_a_value_that_exists_is_the_old_or_the_new(
     assert client.plain("PUT", "/cdmi/o", b"next").status_code == 204
 
 
+@pytest.mark.parametrize(
+    ("moment", "method", "left"),
+    [
+        ("named", "PUT", [OLD]),
+        ("written", "PUT", [OLD]),
+        ("versioned", "PUT", [OLD]),
+        ("committed", "PUT", [NEW, OLD]),
+        ("versioned", "PATCH", [OLD]),
+        ("committed", "PATCH", [PATCHED, OLD]),
+    ],
+)
+def test_a_change_and_its_version_are_there_or_neither(
+    client: Client, database: Database, cloud: Cloud, conninfo: str, moment: str, method: str, left: list[bytes]
+) -> None:
+    client.send("PUT", "/cdmi/2.0.0/", CONTAINER, {"metadata": {"cdmi_versioning": "value"}})
+    client.plain("PUT", "/cdmi/o", OLD)
+    kill_writer(conninfo, client, cloud, moment, method, "/cdmi/2.0.0/o")
+
+    assert client.plain("GET", "/cdmi/o").content == left[0]
+    found = [client.send("GET", "/cdmi/o", DATAOBJECT).json["metadata"]["cdmi_version_current"]]
+    while parent := client.send("GET", found[-1], DATAOBJECT).json["metadata"].get("cdmi_version_parent"):
+        found.append(parent)
+    assert [client.plain("GET", version).content for version in found] == left
+    sweep_values(database, Values(client.folder))
+    assert len(client.files()) == len(left)
+    assert client.plain("PUT", "/cdmi/o", b"next").status_code == 204
+
+
 @pytest.mark.parametrize("moment", ["named", "inserted"])
 def test_a_new_object_is_there_with_its_value_or_not_at_all(
     client: Client, database: Database, cloud: Cloud, conninfo: str, moment: str

@@ -57,6 +57,7 @@ def test_the_commands_of_the_how_to_work(gateway: Gateway, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "copy.jpg").read_bytes() == (tmp_path / "picture.jpg").read_bytes()
     assert (tmp_path / "first-bytes").stat().st_size == 100
+    assert (tmp_path / "old.jpg").read_bytes()[6:] == (tmp_path / "picture.jpg").read_bytes()[6:]
     assert '"metadata":{"colour":"blue"}' in done.stdout
 
 

@@ -39,7 +39,7 @@ WITH RECURSIVE way (id, depth) AS (
     UNION ALL
     SELECT o.id, way.depth + 1 FROM way JOIN stored_object o ON o.parent_id = way.id
 )
-SELECT {columns} FROM way JOIN stored_object o ON o.id = way.id ORDER BY way.depth, o.name
+SELECT {columns} FROM way JOIN stored_object o ON o.id = way.id ORDER BY way.depth, o.name, o.version
 
 -- name: lock
 -- Whoever writes a child needs its parent's key, which stays free: else it and a snapshot would wait for each other.

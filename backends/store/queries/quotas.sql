@@ -6,7 +6,7 @@ SELECT count(*) FROM stored_object o WHERE o.project_id = %(project)s
     AND is_counted(o.id, o.parent_id, o.project_id, o.name)
 
 -- name: object_bytes
-SELECT coalesce(sum(o.size_bytes), 0)::bigint FROM stored_object o WHERE o.project_id = %(project)s
+SELECT coalesce(sum(counted_bytes(o.size_bytes, o.same_value)), 0)::bigint FROM stored_object o WHERE o.project_id = %(project)s
 
 -- name: disks
 SELECT count(*) FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting
