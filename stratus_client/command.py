@@ -27,7 +27,7 @@ from stratus_client.options import (
     one_line,
     timeout_option,
 )
-from stratus_client.resources import NETWORK, SIZE_TEMPLATE, STORAGE, Machine, MachineState
+from stratus_client.resources import IP_RESERVATION, NETWORK, POOL, SIZE_TEMPLATE, STORAGE, Machine, MachineState
 
 SSH_WAIT_SECONDS = 60.0
 INTERRUPTED = 130
@@ -81,6 +81,7 @@ def _connect() -> tuple[Server, config.Settings]:
 @click.option("--cores", type=click.IntRange(min=1), help="Cores, whatever the size says.")
 @click.option("--memory", "memory_gib", type=Memory(), help="Memory such as 2GiB, whatever the size says.")
 @click.option("--network", "network_names", multiple=True, metavar="NETWORK", help="A network to join (repeatable).")
+@click.option("--address", "addresses", multiple=True, metavar="ADDRESS", help="A reserved address (repeatable).")
 @click.option("--disk", "disk_names", multiple=True, metavar="DISK", help="A disk to attach (repeatable).")
 @click.option("--ssh-key", type=click.Path(path_type=Path), help="Public key to log in with.  [~/.ssh/id_*.pub]")
 @click.option("--no-ssh-key", is_flag=True, help="Put no key in.")
@@ -97,6 +98,7 @@ def run(
     cores: int | None,
     memory_gib: float | None,
     network_names: tuple[str, ...],
+    addresses: tuple[str, ...],
     disk_names: tuple[str, ...],
     ssh_key: Path | None,
     no_ssh_key: bool,
@@ -124,6 +126,7 @@ def run(
             ssh_key=None if no_ssh_key else choices.public_key(server, ssh_key),
             user_data=choices.user_data(user_data),
             networks=choices.paths(machines.all_networks, server, network_names, "network"),
+            addresses=tuple(machines.find_address(server, one).entity.path for one in addresses),
             disks=choices.paths(machines.all_disks, server, disk_names, "disk"),
         )
     made: list[Machine] = []
@@ -149,13 +152,13 @@ def run(
 @stratus.command("list")
 @click.argument(
     "what",
-    type=click.Choice(["machines", "images", "sizes", "networks", "disks"]),
+    type=click.Choice(["machines", "images", "sizes", "networks", "addresses", "disks"]),
     default="machines",
 )
 @as_json_option
 @connection_options
 def list_(what: str, as_json: bool) -> None:
-    """List machines, or images, sizes, networks or disks."""
+    """List machines, or images, sizes, networks, reserved addresses or disks."""
     server, _ = _connect()
     with output.progress(f"Listing {what}..."):
         headings, found, rows = listing(server, what)
@@ -180,7 +183,12 @@ def show(wanted: str, as_json: bool) -> None:
         output.show_json(found.as_json())
         return
     networks = [
-        _joined(machines.label_of(server, one.network, NETWORK), one.address, one.mac, _unless(one.state, "active"))
+        _joined(
+            machines.label_of(server, one.network, NETWORK, IP_RESERVATION),
+            one.address,
+            one.mac,
+            _unless(one.state, "active"),
+        )
         for one in found.interfaces
     ]
     disks = [
@@ -289,6 +297,45 @@ def delete(wanted: tuple[str, ...], yes: bool, as_json: bool) -> None:
             output.say(f"Deleted {_called(one)}")
     if as_json:
         output.show_json([{"id": one.id, "name": one.name} for one in found])
+
+
+@stratus.command()
+@click.argument("address", required=False)
+@click.option("--pool", metavar="POOL", help="Of which network; the server's foremost when not given.")
+@click.option("--name", callback=one_line, help="What to call it.")
+@as_json_option
+@connection_options
+def reserve(address: str | None, pool: str | None, name: str | None, as_json: bool) -> None:
+    """Reserve an address that outlives machines: ADDRESS, or a free one.
+
+    \b
+    stratus reserve --pool public
+    stratus run debian --address 192.0.2.7
+    """
+    server, _ = _connect()
+    made = machines.reserve(server, address, choices.chosen_template(server, pool, POOL, "pool"), name)
+    if as_json:
+        output.show_json(made.as_json())
+        return
+    output.say(f"{made.label} is reserved")
+
+
+@stratus.command()
+@click.argument("wanted", metavar="ADDRESS")
+@as_json_option
+@connection_options
+def release(wanted: str, as_json: bool) -> None:
+    """Give a reserved address back.
+
+    No machine may have it; it goes to whoever is next.
+    """
+    server, _ = _connect()
+    found = machines.find_address(server, wanted)
+    server.delete(found.entity.path)
+    if as_json:
+        output.show_json({"id": found.id, "address": found.address})
+        return
+    output.say(f"Released {found.label}")
 
 
 @stratus.command("ssh")

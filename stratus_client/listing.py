@@ -31,6 +31,14 @@ def listing(server: Server, what: str) -> tuple[Sequence[str], list[dict[str, ob
                 [one.as_json() for one in networks],
                 [[short[one.id], one.name, one.state, one.address] for one in networks],
             )
+        case "addresses":
+            addresses = machines.all_addresses(server)
+            short = names.short_ids([one.id for one in addresses])
+            return (
+                ("ID", "NAME", "ADDRESS", "POOL", "USED"),
+                [one.as_json() for one in addresses],
+                [[short[one.id], one.name, one.address, one.pool, "yes" if one.used else "no"] for one in addresses],
+            )
         case "disks":
             disks = machines.all_disks(server)
             short = names.short_ids([one.id for one in disks])

@@ -16,6 +16,7 @@ from stratus_client.names import choose
 from stratus_client.occi import Entity, Request, Server, last_segment
 from stratus_client.resources import (
     COMPUTE,
+    IP_RESERVATION,
     NETWORK,
     NETWORK_INTERFACE,
     STORAGE,
@@ -24,9 +25,11 @@ from stratus_client.resources import (
     Machine,
     MachineState,
     Network,
+    ReservedAddress,
     disk,
     machine,
     network,
+    reserved_address,
 )
 
 FIRST_PAUSE_SECONDS = 0.3
@@ -58,7 +61,7 @@ IP_INTERFACE = CategoryId("http://schemas.ogf.org/occi/infrastructure/networkint
 
 @dataclass(frozen=True, slots=True)
 class NewMachine:
-    """What `stratus run` asks for; None leaves the choice to the server. Networks and disks are paths."""
+    """What `stratus run` asks for; None leaves the choice to the server. Networks, addresses and disks are paths."""
 
     image: CategoryId | None = None
     size: CategoryId | None = None
@@ -68,6 +71,7 @@ class NewMachine:
     ssh_key: str | None = None
     user_data: bytes | None = None
     networks: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
 
 
@@ -77,6 +81,29 @@ def all_machines(server: Server) -> list[Machine]:
 
 def all_networks(server: Server) -> list[Network]:
     return [network(entity) for entity in server.entities(NETWORK)]
+
+
+def all_addresses(server: Server) -> list[ReservedAddress]:
+    """Those that are reserved, whether a machine has them or not."""
+    return [reserved_address(entity, server.catalogue) for entity in server.entities(IP_RESERVATION)]
+
+
+def find_address(server: Server, wanted: str) -> ReservedAddress:
+    """The reserved address itself, or by its identifier or name."""
+    reserved = all_addresses(server)
+    same = [one for one in reserved if one.address == wanted]
+    return same[0] if len(same) == 1 else choose(same or reserved, wanted, "address", "addresses")
+
+
+def reserve(server: Server, address: str | None, pool: CategoryId | None, name: str | None) -> ReservedAddress:
+    attributes = {"occi.ipreservation.address": address, "occi.core.title": name}
+    mixins = () if pool is None else ((pool, CategoryClass.MIXIN),)
+    request = Request(
+        categories=((IP_RESERVATION, CategoryClass.KIND), *mixins),
+        attributes={attribute: value for attribute, value in attributes.items() if value is not None},
+    )
+    path = server.create(IP_RESERVATION, request)
+    return reserved_address(server.entity(path, IP_RESERVATION), server.catalogue)
 
 
 def all_disks(server: Server) -> list[Disk]:
@@ -128,6 +155,7 @@ def creation(server: Server, new: NewMachine) -> Request:
         attributes=attributes,
         links=(
             *((path, NETWORK, NETWORK_INTERFACE) for path in new.networks),
+            *((path, IP_RESERVATION, NETWORK_INTERFACE) for path in new.addresses),
             *((path, STORAGE, STORAGE_LINK) for path in new.disks),
         ),
     )
@@ -175,10 +203,10 @@ def wait_for_state(
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 
-def label_of(server: Server, location: str, kind: CategoryId) -> str:
-    """What people call the network or disk at a location; the location itself when it can't be seen."""
+def label_of(server: Server, location: str, *kinds: CategoryId) -> str:
+    """What people call the network, address or disk at a location; the location itself when it can't be seen."""
     try:
-        entity = server.entity(server.path(location), kind)
+        entity = server.entity(server.path(location), *kinds)
     except StratusError:
         return location
     return entity.text("occi.core.title") or location

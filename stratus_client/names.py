@@ -27,18 +27,22 @@ class Named(Protocol):
 AnyNamed = TypeVar("AnyNamed", bound=Named)
 
 
-def choose(things: Sequence[AnyNamed], wanted: str, what: str) -> AnyNamed:
+def choose(things: Sequence[AnyNamed], wanted: str, what: str, plural: str = "") -> AnyNamed:
     """The one thing meant: an identifier beats a name, a name beats the beginning of an identifier."""
     same_id = [one for one in things if one.id == wanted]
     same_name = [one for one in things if one.name == wanted]
     beginning = [one for one in things if wanted and one.id.startswith(wanted)]
     found = same_id or same_name or beginning
     if not found:
-        raise NotFoundError(f"No {what} has the name or identifier {wanted!r}: see `stratus list {what}s`.")
+        raise NotFoundError(
+            f"No {what} has the name or identifier {wanted!r}: see `stratus list {plural or what + 's'}`."
+        )
     if len(found) > 1:
         shown = ", ".join(f"{one.id} ({one.label})" for one in found[:CANDIDATES_SHOWN])
         more = "" if len(found) <= CANDIDATES_SHOWN else f" and {len(found) - CANDIDATES_SHOWN} more"
-        raise NotFoundError(f"{len(found)} {what}s fit {wanted!r}, say which by its identifier: {shown}{more}.")
+        raise NotFoundError(
+            f"{len(found)} {plural or what + 's'} fit {wanted!r}, say which by its identifier: {shown}{more}."
+        )
     return found[0]
 
 

@@ -163,12 +163,14 @@ class Server:
             found = pool.map(lambda path: self._entity_if_there(path, kind), paths)
             return [entity for entity in found if entity is not None]
 
-    def entity(self, path: str, kind: CategoryId) -> Entity:
-        """The instance at a path, expected to be of the kind."""
+    def entity(self, path: str, *kinds: CategoryId) -> Entity:
+        """The instance at a path, expected to be of one of the kinds."""
         message = self._parsed(path, self._send("GET", path))
-        kinds = {one.id for one in message.categories}
-        if kind not in kinds:
-            raise StratusError(f"The server's answer for {self.endpoint}{path} is not of kind {kind}.")
+        shown = {one.id for one in message.categories}
+        kind = next((one for one in kinds if one in shown), None)
+        if kind is None:
+            expected = " or ".join(map(str, kinds))
+            raise StratusError(f"The server's answer for {self.endpoint}{path} is not of kind {expected}.")
         action_ids = tuple(one for link in message.links if "?action=" in link.target for one in link.relation)
         return Entity(
             path=path,

@@ -1,4 +1,4 @@
-"""Machines, networks, disks, images and sizes as OCCI entities and templates show them.
+"""Machines, networks, addresses, disks, images and sizes as OCCI entities and templates show them.
 
 Pure reading: frozen views with their stable JSON shapes. Talks to no server.
 """
@@ -15,11 +15,13 @@ from stratus_client.occi import Catalogue, Entity, last_segment, linked
 INFRASTRUCTURE = "http://schemas.ogf.org/occi/infrastructure#"
 COMPUTE = CategoryId(INFRASTRUCTURE, "compute")
 NETWORK = CategoryId(INFRASTRUCTURE, "network")
+IP_RESERVATION = CategoryId(INFRASTRUCTURE, "ipreservation")
 STORAGE = CategoryId(INFRASTRUCTURE, "storage")
 NETWORK_INTERFACE = CategoryId(INFRASTRUCTURE, "networkinterface")
 STORAGE_LINK = CategoryId(INFRASTRUCTURE, "storagelink")
 IMAGE_TEMPLATE = CategoryId(INFRASTRUCTURE, "os_tpl")
 SIZE_TEMPLATE = CategoryId(INFRASTRUCTURE, "resource_tpl")
+POOL = CategoryId("http://schemas.openstack.org/network#", "floatingippool")
 CONSOLE_LOG_TERM = "console_log"
 DISPLAY_PREFIXES = ("vnc://", "spice://")
 
@@ -33,7 +35,7 @@ class MachineState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A machine's port. `network` is the network's path."""
+    """A machine's port. `network` is the path of the network, or of the reserved address that the port has."""
 
     id: str
     network: str
@@ -147,6 +149,35 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class ReservedAddress:
+    """`pool` is the term of the mixin that says which network it is of."""
+
+    entity: Entity
+    name: str | None
+    address: str | None
+    pool: str | None
+    used: bool
+
+    @property
+    def id(self) -> str:
+        return self.entity.id
+
+    @property
+    def label(self) -> str:
+        return self.address or self.name or self.id
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "address": self.address,
+            "pool": self.pool,
+            "used": self.used,
+            "location": self.entity.path,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
     entity: Entity
     name: str | None
@@ -217,6 +248,17 @@ def network(entity: Entity) -> Network:
         gateway=entity.text("occi.network.gateway"),
         vlan=None if vlan is None else int(vlan),
         label_text=entity.text("occi.network.label"),
+    )
+
+
+def reserved_address(entity: Entity, catalogue: Catalogue) -> ReservedAddress:
+    pools = {one.id for one in catalogue.templates(POOL)}
+    return ReservedAddress(
+        entity=entity,
+        name=entity.text("occi.core.title"),
+        address=entity.text("occi.ipreservation.address"),
+        pool=next((one.term for one in entity.mixins if one in pools), None),
+        used=(entity.text("occi.ipreservation.used") or "").lower() == "true",
     )
 
 

@@ -131,6 +131,33 @@ def test_a_network_is_chosen_by_its_name(stratus: Stratus, cloud: Cloud) -> None
     assert [one.network_id for one in made.interfaces] == [shared.id]
 
 
+def test_an_address_is_reserved_given_to_a_machine_and_released(stratus: Stratus, cloud: Cloud) -> None:
+    assert listed(stratus, "list", "addresses") == []
+    assert "10.77.0.9 is reserved" in stratus("reserve", "10.77.0.9", "--pool", "local", "--name", "web").stdout
+    (kept,) = cloud.reservations()
+    stratus("run", "--address", "10.77.0.9", "--no-wait")
+    (made,) = cloud.machines()
+    assert [one.reservation_id for one in made.interfaces] == [kept.id]
+    assert listed(stratus, "list", "addresses") == [
+        {
+            "id": str(kept.id),
+            "name": "web",
+            "address": "10.77.0.9",
+            "pool": "local",
+            "used": True,
+            "location": f"/ipreservation/{kept.id}",
+        }
+    ]
+    assert "web  10.77.0.9" in stratus("show", str(made.id)).stdout
+    assert "yes" in stratus("list", "addresses").stdout
+    assert str(made.id) in stratus("release", "web", status=1).stderr
+    other = json.loads(stratus("reserve", "--json").stdout)
+    assert other["used"] is False
+    assert "Released" in stratus("release", other["address"]).stdout
+    assert "stratus list addresses" in stratus("release", other["address"], status=3).stderr
+    assert [one.id for one in cloud.reservations()] == [kept.id]
+
+
 def test_the_doors_words_reach_the_user(stratus: Stratus) -> None:
     refused = stratus("run", "--cores", "4000", "--no-wait", status=1)
     assert "It says: " in refused.stderr
