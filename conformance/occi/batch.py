@@ -29,11 +29,20 @@ def cleared(server: Server) -> tuple[str, str]:
 def action(server: Server) -> None:
     term, collection = cleared(server)
     urls = [server.create(term), server.create(term)]
-    states = {url: server.state(url, term) for url in urls}
-    name, wanted = next((n, s) for n, s in TARGETS[term].items() if s != states[urls[0]])
-    server.wait_until(
-        lambda: all(name in server.offered(url) for url in urls), f"all instances offer the action {name}"
-    )
+    changing: list[tuple[str, str]] = []
+
+    def change_offered() -> bool:
+        """What is new may still be on its way to another state, in which it offers other actions."""
+        states, offers = {server.state(url, term) for url in urls}, [server.offered(url) for url in urls]
+        changing[:] = [
+            (name, state)
+            for name, state in TARGETS[term].items()
+            if state not in states and all(name in offer for offer in offers)
+        ]
+        return bool(changing)
+
+    server.wait_until(change_offered, "all instances offer an action that changes their state")
+    name, wanted = changing[0]
     category = identify(ACTIONS.format(term) + name, "action")
     answer = server.send("POST", f"{collection}?action={name}", Sent((category,)))
     expect(answer, DONE, f"the action {name} on a collection")

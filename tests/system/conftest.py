@@ -227,7 +227,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
             if not any("domain" in found for found in gateway.leftovers()):
                 break
             time.sleep(0.1)
-        for path in ("/storage/", "/network/"):
+        for path in ("/storage/", "/ipreservation/", "/network/"):
             for location in client.get(path, headers={"Accept": "text/uri-list"}).text.split():
                 client.delete(location)
     gateway.stop()

@@ -224,7 +224,7 @@ def make_guest(
 
 
 def inline_link(target: str, attributes: Mapping[str, object] | None = None) -> Document:
-    kind = {"network": "networkinterface", "storage": "storagelink"}[_kind(target)]
+    kind = "storagelink" if _kind(target) == "storage" else "networkinterface"
     link: Document = {"kind": INFRASTRUCTURE + kind, "target": {"location": target}}
     if attributes:
         link["attributes"] = dict(attributes)

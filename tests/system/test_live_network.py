@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from live import (
@@ -22,6 +23,7 @@ from live import (
 from tests.system.conftest import Gateway
 
 IPV6_NETWORK = "http://altostratus.local/occi/infrastructure/network#ipv6network"
+POOLS = "http://schemas.openstack.org/network/floatingippool#"
 FIRST, SECOND = "10.99.0.11", "10.99.0.12"
 
 
@@ -146,6 +148,38 @@ def test_a_running_guest_gets_the_address_that_its_card_is_given(user: User, sit
     site.outsider.wait_for("ip -4 -o address show dev eth1 | grep -q 10.99.0.78/24")
     user.delete(link)
     eventually(lambda: not site.outsider.answers("test -e /sys/class/net/eth1"), "the card's leaving the guest")
+
+
+def test_a_reserved_address_survives_its_guest_and_moves_to_a_running_one(
+    user: User, site: Site, tmp_path: Path
+) -> None:
+    kept = {"occi.ipreservation.address": "10.99.0.50"}
+    reservation = user.make("ipreservation", kept, [f"{POOLS}network-{site.network.rpartition('/')[2]}"])
+    kept6 = str(user.shown(reservation)["local.altostratus.ipreservation.address6"])
+
+    def is_used() -> bool:
+        return bool(user.shown(reservation)["occi.ipreservation.used"])
+
+    def answers() -> bool:
+        return site.first.pings("10.99.0.50") and site.first.pings(kept6)
+
+    with removed_at_the_end(user, reservation):
+        links = [inline_link(shared_network(user)), inline_link(reservation)]
+        guest = make_guest(user, make_key(tmp_path), links=links)
+        with removed_at_the_end(user, guest.path):
+            guest.wait_for_boot()
+            guest.wait_for("ip -4 -o address show dev eth1 | grep -q 10.99.0.50/24")
+            eventually(answers, "an answer from the guest with the reserved address")
+            assert user.http.delete(reservation).status_code == 409
+        eventually(lambda: not is_used(), "the deleted guest's letting go of the address")
+        assert not site.first.pings("10.99.0.50")
+
+        link = user.link("networkinterface", site.outsider.path, reservation)
+        site.outsider.wait_for("ip -4 -o address show dev eth1 | grep -q 10.99.0.50/24")
+        eventually(answers, "an answer from the guest that it has moved to")
+        user.delete(link)
+        eventually(lambda: not is_used(), "the running guest's letting go of the address")
+        assert not site.first.pings("10.99.0.50")
 
 
 def test_a_guest_started_on_a_network_that_was_down_is_on_it(user: User, site: Site) -> None:
