@@ -27,6 +27,7 @@ from conformance.cdmi import (
     serialization,
     snapshots,
     times,
+    versioning,
     versions,
 )
 from conformance.cdmi.server import suite
@@ -56,5 +57,6 @@ __all__ = [
     "snapshots",
     "suite",
     "times",
+    "versioning",
     "versions",
 ]

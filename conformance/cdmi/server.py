@@ -47,6 +47,7 @@ AREAS = (
     "copies",
     "serialization",
     "snapshots",
+    "versioning",
     "access",
     "queues",
     "feeds",

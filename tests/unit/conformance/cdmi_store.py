@@ -17,7 +17,10 @@ from tests.unit.conformance.http_subject import Refusal
 ALL = 0x1F07FF
 READ_OBJECT, WRITE_OBJECT, READ_METADATA, WRITE_METADATA, DELETE = 0x1, 0x2, 0x8, 0x10, 0x10000
 SYSTEM_ITEMS = {"cdmi_size", "cdmi_ctime", "cdmi_mtime", "cdmi_atime", "cdmi_mcount", "cdmi_owner"}
-DATA_ITEMS = {"cdmi_retention_period", "cdmi_hold_id", "cdmi_acl", "cdmi_retention_id"}
+VERSIONING, VERSIONS_COUNT = "cdmi_versioning", "cdmi_versions_count"
+DATA_ITEMS = {
+    "cdmi_retention_period", "cdmi_hold_id", "cdmi_acl", "cdmi_retention_id", VERSIONING, VERSIONS_COUNT,
+}  # fmt: skip
 QUEUE_ITEMS = {
     "cdmi_queue_type", "cdmi_notification_events", "cdmi_scope_specification", "cdmi_results_specification",
     "cdmi_logging_class",
@@ -35,7 +38,8 @@ CONTAINER = """list_children list_children_range read_metadata modify_metadata s
     create_reference post_dataobject post_queue export_container_iscsi export_container_occi delete_container
     move_container copy_container move_dataobject copy_dataobject acl"""
 OBJECT = """read_value read_value_range read_metadata modify_value modify_value_range modify_metadata
-    delete_dataobject acl data_retention data_holds"""
+    delete_dataobject acl data_retention data_holds version_object version_current version_oldest"""
+VERSION = "read_value read_metadata delete_dataobject acl version_object version_current version_oldest"
 QUEUE = "read_value read_metadata modify_value modify_metadata delete_queue"
 DOMAIN = "read_metadata list_children domain_summary"
 SUMMARY = b'{"cdmi_domainURI": "/cdmi_domains/", "cdmi_summary_start": "2026-01-01", "cdmi_summary_end": "2027-01-01"}'
@@ -73,6 +77,9 @@ class Node:
     modified: str = ""
     changes: int = 0
     acl: list[dict[str, Any]] = field(default_factory=list)
+    version_of: Node | None = None
+    versions: list[Node] = field(default_factory=list)
+    """Of a data object, the oldest first."""
 
     @property
     def is_container(self) -> bool:
@@ -97,7 +104,12 @@ class Store:
         self.system: dict[str, Any] = {**claimed(SYSTEM), **LIMITS}
         self.claims = {
             "container": {**claimed(CONTAINER), "cdmi_size": "true"},
-            "dataobject": {**claimed(OBJECT), "cdmi_value_hash": ["SHA256"]},
+            "dataobject": {
+                **claimed(OBJECT),
+                "cdmi_value_hash": ["SHA256"],
+                VERSIONING: ["value", "user", "all"],
+                VERSIONS_COUNT: "10",
+            },
             "queue": claimed(QUEUE),
             "domain": claimed(DOMAIN),
         }
@@ -108,6 +120,10 @@ class Store:
             node = self.new("capability", kind, self.top)
             node.capabilities = capabilities
             self.top.children[kind] = node
+        objects = self.top.children["dataobject"]
+        versions = self.new("capability", "dataobject_version", objects)
+        versions.capabilities = claimed(f"{VERSION} version_parent version_children")
+        objects.children[versions.name] = versions
         self.domains = self.new("domain", "cdmi_domains", self.root)
         summaries = self.new("container", "cdmi_domain_summary", self.domains)
         self.domains.children[summaries.name] = summaries
@@ -145,15 +161,51 @@ class Store:
 
     def unregister(self, node: Node) -> None:
         for one in (node, *node.below()):
-            self.by_id.pop(one.id.upper(), None)
+            for each in (one, *one.versions):
+                self.by_id.pop(each.id.upper(), None)
 
     def remove(self, node: Node) -> None:
         self.unregister(node)
+        if node.version_of is not None:
+            self.remove_version(node, node.version_of)
+            return
         if node.parent is None:
             return
         for held in (node.parent.children, node.parent.snapshots):
             if held.get(node.name) is node:
                 del held[node.name]
+
+    def remove_version(self, version: Node, holder: Node) -> None:
+        is_current = holder.versions[-1] is version
+        holder.versions.remove(version)
+        if is_current and holder.metadata.get(VERSIONING):
+            for attribute in ("octets", "mimetype", "encoding"):
+                setattr(holder, attribute, getattr(holder.versions[-1], attribute))
+
+    def is_due(self, node: Node, *, is_new: bool) -> bool:
+        """Whether the object differs from its current version in what its level keeps."""
+        level = node.metadata.get(VERSIONING)
+        if not level or node.partial:
+            return False
+        if not node.versions or level == "all" or is_new:
+            return True
+        last = node.versions[-1]
+        differs = (last.octets, last.mimetype, last.encoding) != (node.octets, node.mimetype, node.encoding)
+        return differs or (level == "user" and last.users() != node.users())
+
+    def keep_version(self, node: Node, *, is_new: bool = False) -> Node | None:
+        """The version that has been made, if one was due; `is_new`: versions are asked for as from now."""
+        if not self.is_due(node, is_new=is_new):
+            return None
+        made = self.copied(node, node.name, node.parent)
+        made.metadata = {
+            name: value for name, value in made.metadata.items() if name not in (VERSIONING, VERSIONS_COUNT)
+        }
+        made.version_of = node
+        node.versions.append(made)
+        while len(node.versions) - 1 > int(node.metadata.get(VERSIONS_COUNT, 10**9)):
+            self.remove(node.versions[0])
+        return made
 
     def touch(self, node: Node) -> None:
         node.modified = self.now()
@@ -172,7 +224,7 @@ class Store:
 
     def permitted(self, node: Node, mask: int) -> bool:
         allowed = denied = 0
-        for one in node.acl:
+        for one in (node.version_of or node).acl:
             if one["identifier"] in ("OWNER@", "EVERYONE@", "AUTHENTICATED@"):
                 bits = int(one["acemask"], 16)
                 if int(one["acetype"], 16) == 0:
@@ -191,7 +243,7 @@ class Store:
         return kept or bool(node.metadata.get("cdmi_hold_id"))
 
     def must_not_be_retained(self, node: Node, below: bool = False) -> None:
-        if any(self.retained(one) for one in (node, *(node.below() if below else ()))):
+        if any(self.retained(one.version_of or one) for one in (node, *(node.below() if below else ()))):
             raise Refusal(403, "under retention or on hold")
 
     # -- metadata --------------------------------------------------------------------------------
@@ -202,9 +254,26 @@ class Store:
             found["cdmi_size"] = str(len(node.octets))
         found |= {"cdmi_ctime": node.created, "cdmi_mtime": node.modified, "cdmi_mcount": str(node.changes)}
         found |= {"cdmi_owner": "tester", "cdmi_acl": node.acl}
+        found |= self.shown_versions(node)
         if node.metadata.get("cdmi_queue_type") in FEEDS:
             found[node.metadata["cdmi_queue_type"].replace("_queue", "_status")] = "Current"
         return found
+
+    def shown_versions(self, node: Node) -> dict[str, Any]:
+        holder = node.version_of or node
+        if not holder.versions:
+            return {}
+        uris = [f"/cdmi_objectid/{one.id}" for one in holder.versions]
+        found = {
+            "cdmi_version_object": f"/cdmi_objectid/{holder.id}",
+            "cdmi_version_current": uris[-1],
+            "cdmi_version_oldest": uris[:1],
+        }
+        if node is holder:
+            return found
+        at = next(number for number, one in enumerate(holder.versions) if one is node)
+        above = {"cdmi_version_parent": uris[at - 1]} if at else {}
+        return {**found, **above, "cdmi_version_children": uris[at + 1 : at + 2]}
 
     def set_metadata(self, node: Node, sent: Any, items: list[str] | None) -> None:
         """Replace all, or only the named items."""

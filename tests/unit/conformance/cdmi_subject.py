@@ -19,6 +19,8 @@ from tests.unit.conformance.cdmi_store import (
     DELETE,
     READ_OBJECT,
     RESERVED,
+    VERSIONING,
+    VERSIONS_COUNT,
     WRITE_METADATA,
     WRITE_OBJECT,
     Node,
@@ -176,7 +178,10 @@ class Cloud(Store):
             raise Refusal(404, "not here")
         if method in ("PUT", "PATCH"):
             if node is not None:
-                return self.update(asked, node)
+                was = node.metadata.get(VERSIONING)
+                answer = self.update(asked, node)
+                self.keep(asked, node, is_new=not was)
+                return answer
             return self.create(asked, parent, name, slash)
         raise Refusal(405, "no such method")
 
@@ -293,6 +298,7 @@ class Cloud(Store):
         if self.claim(None, "domains"):
             found["domainURI"] = f"{asked.root}cdmi_domains/"
         kind = {"object": "dataobject"}.get(node.kind, node.kind)
+        kind += "/dataobject_version" if node.version_of else ""
         found["capabilitiesURI"] = f"{asked.root}cdmi_capabilities/{kind}/"
         found["completionStatus"] = "Processing" if node.partial else "Complete"
         found["percentComplete"] = "50" if node.partial else "100"
@@ -457,15 +463,20 @@ class Cloud(Store):
             self.unregister(node)
             raise
         node.changes, node.modified = 0, node.created
+        self.keep(asked, node)
         return node
 
-    def from_source(self, asked: Asked, how: str, kind: str, name: str, parent: Node | None, uri: Any) -> Node:
+    def from_source(  # noqa: C901
+        self, asked: Asked, how: str, kind: str, name: str, parent: Node | None, uri: Any
+    ) -> Node:
         noun = {"object": "dataobject"}.get(kind, kind)
         if how.startswith("deserialize"):
             self.need("container", f"deserialize_{noun}")
             octets = decoded("base64", uri) if how == "deserializevalue" else self.at(uri, asked)[0].octets
             return self.restored(octets, name, parent)
         source, query = self.at(uri, asked)
+        if how in ("serialize", "move"):
+            self.refuse_version(source)
         if how == "serialize":
             self.need("container", f"serialize_{ {'object': 'dataobject'}.get(source.kind, source.kind) }")
             node = self.new("object", name, parent)
@@ -482,17 +493,22 @@ class Cloud(Store):
                 raise Refusal(400, "into itself")
             if source.parent is not None:
                 del source.parent.children[source.name]
-            source.name, source.parent = name, parent
+            for one in (source, *source.versions):
+                one.name, one.parent = name, parent
+            self.keep(asked, source)
             return source
         node = self.copied(source, name, parent)
         if query:
             node.metadata, node.mimetype = {}, "text/plain"
+        self.keep(asked, node)
         return node
 
     def serialized(self, node: Node, asked: Asked) -> dict[str, Any]:
         found = self.fields(node, asked)
         if node.kind == "container":
             found["children"] = [self.serialized(child, asked) for child in node.children.values()]
+        if node.versions:
+            found["value"] = [self.serialized(one, asked) for one in reversed(node.versions)]
         return found
 
     def restored(self, octets: bytes, name: str, parent: Node | None) -> Node:
@@ -506,14 +522,28 @@ class Cloud(Store):
         kind = found["objectType"].removeprefix("application/cdmi-")
         if found["objectID"].upper() in self.by_id:
             raise Refusal(409, "it still exists")
+        if "cdmi_version_children" in found["metadata"]:
+            raise Refusal(403, "a version goes with its object")
         node = self.new(kind, name, parent, found["objectID"])
         node.metadata = {k: v for k, v in found["metadata"].items() if not k.startswith("cdmi_")}
-        if kind == "object":
+        if kind == "object" and isinstance(found["value"], list):
+            self.restore_versions(node, found)
+        elif kind == "object":
             node.mimetype, node.encoding = found["mimetype"], found["valuetransferencoding"]
             node.octets = decoded(node.encoding, found["value"])
         for child in found.get("children", []):
             self.place(self.restored_from(child, child["objectName"].rstrip("/"), node))
         return node
+
+    def restore_versions(self, node: Node, found: dict[str, Any]) -> None:
+        node.metadata |= {VERSIONING: found["metadata"][VERSIONING]} if VERSIONING in found["metadata"] else {}
+        for one in reversed(found["value"]):
+            bare = {key: value for key, value in one["metadata"].items() if not key.startswith("cdmi_")}
+            version = self.restored_from({**one, "metadata": bare}, node.name, node.parent)
+            version.version_of = node
+            node.versions.append(version)
+        for attribute in ("octets", "mimetype", "encoding"):
+            setattr(node, attribute, getattr(node.versions[-1], attribute))
 
     def fill(self, asked: Asked, node: Node, sent: dict[str, Any]) -> None:
         """Set what a body says, checked as a whole before anything is changed."""
@@ -567,7 +597,18 @@ class Cloud(Store):
 
     # -- changing --------------------------------------------------------------------------------
 
+    def keep(self, asked: Asked, node: Node, *, is_new: bool = False) -> None:
+        """The version that a change makes, and who is told of it."""
+        made = self.keep_version(node, is_new=is_new) if node.kind == "object" else None
+        if made is not None:
+            self.tell(asked, made, "cdmi_create_complete", "201 Created")
+
+    def refuse_version(self, node: Node) -> None:
+        if node.version_of is not None:
+            raise Refusal(403, "a version doesn't change")
+
     def update(self, asked: Asked, node: Node) -> Answer:  # noqa: C901
+        self.refuse_version(node)
         if not asked.is_cdmi:
             return self.update_http(asked, node)
         if not asked.kind and not asked.is_mixed:
@@ -636,7 +677,8 @@ class Cloud(Store):
         self.need("container", f"copy_{ {'object': 'dataobject'}.get(node.kind, node.kind) }")
         source, _ = self.at(uri, asked)
         node.octets, node.mimetype, node.encoding = source.octets, source.mimetype, source.encoding
-        node.metadata = dict(source.metadata)
+        kept = {name: value for name, value in node.metadata.items() if name in (VERSIONING, VERSIONS_COUNT)}
+        node.metadata = {**source.metadata, **kept}
         for child in node.children.values():
             self.unregister(child)
         node.children = {key: self.copied(child, key, node) for key, child in source.children.items()}
@@ -700,6 +742,8 @@ class Cloud(Store):
             self.need(noun, f"delete_{noun}")
         self.permit(node, DELETE)
         self.must_not_be_retained(node, below=True)
+        if node.version_of is not None and len(node.version_of.versions) == 1:
+            raise Refusal(403, "the only version")
         self.tell(asked, node, "cdmi_delete", "204 No Content")
         self.remove(node)
         return Answer(204)
@@ -751,7 +795,7 @@ class Cloud(Store):
 
     def search(self, asked: Asked, queue: Node) -> None:
         if queue.metadata.get("cdmi_queue_type") == "cdmi_query_queue":
-            for node in list(self.root.below()):
+            for node in [one for each in self.root.below() for one in (each, *each.versions)]:
                 if node.kind in ("object", "container") and self.is_about(queue, node, asked):
                     self.put_in(queue, self.fields(node, asked))
 
