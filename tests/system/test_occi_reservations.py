@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,8 +12,8 @@ from occi_client import COMPUTE, INFRASTRUCTURE, INTERFACE, IP_NETWORK, MINE, NE
 
 from backends import quotas
 from backends.cloud import Cloud
-from backends.errors import NoCapacity
-from backends.model import Caller, NewInterface, NewMachine, NewNetwork, NewReservation, Role
+from backends.errors import Conflict, NoCapacity
+from backends.model import Caller, Filter, NewInterface, NewMachine, NewNetwork, NewReservation, Role
 from backends.store.database import Connection, Database, query
 from tests.conftest import SIZES
 
@@ -394,6 +396,28 @@ def test_network_that_no_host_has_any_more_stays_while_addresses_of_it_are_reser
     assert client.send("DELETE", path).status_code == 200
     sql.execute(query("agent.withdraw_site_networks"))
     assert client.send("GET", f"/network/{public}").status_code == 404
+
+
+def test_of_many_at_once_one_gets_the_address_and_one_compute_has_it(cloud: Cloud, database: Database) -> None:
+    network = cloud.create_network(NewNetwork(cidr="10.1.0.0/24"))
+    machines = [cloud.create_machine(NewMachine()) for _ in range(8)]
+
+    def successes(make: Callable[[Cloud, UUID], object]) -> int:
+        def attempt(machine_id: UUID) -> bool:
+            try:
+                make(Cloud(database, cloud.caller, SIZES, "small"), machine_id)
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as threads:
+            return sum(threads.map(attempt, [machine.id for machine in machines]))
+
+    assert successes(lambda own, _: own.reserve(NewReservation(network.id, "10.1.0.9"))) == 1
+    (kept,) = cloud.reservations()
+    assert successes(lambda own, machine: own.create_interface(machine, NewInterface(reservation_id=kept.id))) == 1
+    (user,) = cloud.interfaces(Filter({"reservation_id": kept.id}))
+    assert user.address == "10.1.0.9"
 
 
 def test_users_mixin_goes_with_the_reservation_that_carries_it(client: Client, sql: Connection) -> None:

@@ -10,6 +10,7 @@ import pytest
 from backends.errors import Invalid
 from occi_server import values
 from occi_server.entities import Attribute
+from occi_server.networkinterface import place_on_network
 from occi_server.storagelink import device_id, mount_point
 from occi_server.values import ValueType
 from renderers.cdmi.objectid import encode
@@ -82,3 +83,13 @@ def test_another_is_refused_by_the_name_of_its_attribute(value_type: ValueType, 
     with pytest.raises(Invalid, match=r"the\.attribute is .*: expected ") as refused:
         attribute.take(sent)
     assert value_type.expected in refused.value.message
+
+
+def test_an_interface_leads_to_a_network_or_to_a_reserved_address_of_one() -> None:
+    target, identity = place_on_network(), UUID(int=5)
+    assert target.take(f"/network/{identity}") == {"network_id": identity, "reservation_id": None}
+    assert target.take(f"/ipreservation/{identity}") == {"reservation_id": identity}
+    unreadable: tuple[AttributeValue, ...] = (f"/storage/{identity}", "/ipreservation/", "/ipreservation/soon", 7, True)
+    for refused in unreadable:
+        with pytest.raises(ValueError):
+            target.take(refused)
