@@ -99,13 +99,13 @@ def _versioned_texts(call: Call, found: Found, fields: dict[str, Any]) -> Iterat
 
     What the object itself holds comes before them where no version has it.
     """
-    versions = [call.cloud.find_object(Address(start=identity)) for identity in call.cloud.version_ids(found)]
-    one_by_one = versions if versions[0].object.same_value else [found, *versions]
+    versions = [Address(start=identity) for identity in call.cloud.version_ids(found)]
+    is_current = call.cloud.find_object(versions[0]).object.same_value
     yield orjson.dumps({**fields, "mimetype": found.object.mimetype})[:-1] + b',"value":['
-    for number, one in enumerate(one_by_one):
+    for number, address in enumerate(versions if is_current else [found.address, *versions]):
         if number:
             yield b","
-        yield from _texts(call, one, ALONE)
+        yield from _texts(call, call.cloud.find_object(address), ALONE)
     yield b"]}"
 
 

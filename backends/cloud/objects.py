@@ -33,6 +33,7 @@ from backends.objects import (
     SNAPSHOTS,
     VALUE_HASH,
     VERSIONING,
+    VERSIONS_AGE,
     Address,
     Child,
     Found,
@@ -208,6 +209,7 @@ class ObjectDoor(VersionDoor):
         self, connection: Connection, holder: Found, value: Received | None, versions: Sequence[OldVersion]
     ) -> None:
         """The last may have the very value of its data object."""
+        age = holder.asked(VERSIONS_AGE) if holder.asked(VERSIONING) else None
         for number, version in enumerate(versions, 1):
             is_same = number == len(versions) and version.value is value
             with self._kept(None if is_same else version.value) as parts:
@@ -224,6 +226,7 @@ class ObjectDoor(VersionDoor):
                         "encoding": version.new.encoding.value,
                         "fields": Jsonb(version.new.fields),
                         "same": is_same,
+                        "age": int(age) if age not in (None, "") else None,
                     },
                 )
         connection.execute(query("versions.set_current"), {"id": holder.object.id, "version": len(versions)})

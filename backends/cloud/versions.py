@@ -1,8 +1,8 @@
 """The door's versions of data objects (CDMI 1.1.1 §23): made, forgotten and deleted with the change that asks for it.
 
 A version is a stored object of its own below its data object. Whoever changes any of them has locked the data object,
-so they follow each other in one line. A data object that is asked for versions by a container above it gets its first
-with its next change, which keeps what was there before, too.
+so they follow each other in one line. When a container begins to ask for versions all that is below it gets its first;
+what slips in at that moment gets it before its next change.
 """
 
 from __future__ import annotations

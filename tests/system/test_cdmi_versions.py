@@ -369,6 +369,18 @@ def test_a_container_asks_for_all_that_is_in_it(client: Client) -> None:
     assert values(client, f"{ROOT}box/a") == ["3", "2"]
 
 
+def test_what_slipped_in_while_a_container_began_to_ask_is_kept_with_its_next_change(
+    client: Client, sql: Connection
+) -> None:
+    made = client.send("PUT", f"{ROOT}box/", CONTAINER, {})
+    client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "1"})
+    asked = "UPDATE stored_object SET metadata = jsonb_build_object('cdmi_versioning', 'value') WHERE id = %s"
+    sql.execute(asked, [UUID(made.json["objectID"][16:])])
+    assert metadata(client, f"{ROOT}box/o") == {}
+    patch(client, f"{ROOT}box/o", {"value": "2"})
+    assert values(client, f"{ROOT}box/o") == ["2", "1"]
+
+
 def test_only_so_many_versions_are_kept_as_was_asked(client: Client) -> None:
     uri = make(client, count="2")
     for value in "2345":
@@ -621,6 +633,23 @@ def test_serialized_with_its_versions_an_object_comes_back_with_them(client: Cli
     for wrong in ([], [5], ["x"], [{**saved["value"][0], "value": 5}]):
         text = base64.b64encode(json.dumps({**saved, "value": wrong}).encode()).decode()
         assert client.send("PUT", f"{ROOT}n", DATAOBJECT, {"deserializevalue": text}).status_code == 400
+
+
+def test_what_comes_back_is_limited_as_ever(client: Client, sql: Connection, mine: UUID) -> None:
+    uri = make(client, age="1000", count="2")
+    for value in "23":
+        patch(client, uri, {"value": value})
+    saved = client.send("PUT", f"{ROOT}saved", DATAOBJECT, {"serialize": "/o"})
+    text = client.plain("GET", f"{ROOT}saved").json
+    for limits, left in (({}, 3), ({"cdmi_versions_count": "1"}, 2)):
+        assert client.send("DELETE", uri, DATAOBJECT).status_code == 204
+        text["metadata"] |= limits
+        again = base64.b64encode(json.dumps(text).encode()).decode()
+        assert client.send("PUT", uri, DATAOBJECT, {"deserializevalue": again}).status_code == 201
+        assert len(chain(client, uri)) == left
+        expiring = "SELECT count(*) FROM stored_object WHERE project_id = %s AND expires_at > clock_timestamp()"
+        assert sql.execute(expiring, [mine]).fetchone() == (left,)
+    assert saved.status_code == 201
 
 
 def test_what_no_version_holds_is_serialized_too(client: Client) -> None:

@@ -52,9 +52,10 @@ RETURNING id
 -- name: insert
 -- One that was serialized; `same`: with its data object's value.
 INSERT INTO stored_object (id, project_id, parent_id, version, kind, owner, metadata, mimetype, encoding, fields,
-    value, value_file, size_bytes, sha256, same_value)
+    value, value_file, size_bytes, sha256, same_value, expires_at)
 SELECT %(id)s, o.project_id, o.id, %(version)s, o.kind, o.owner, %(metadata)s::jsonb - %(not_of_versions)s::text[],
-    %(mimetype)s, %(encoding)s, %(fields)s, v.*, %(same)s
+    %(mimetype)s, %(encoding)s, %(fields)s, v.*, %(same)s,
+    clock_timestamp() + make_interval(secs => %(age)s)
 FROM stored_object o, LATERAL (
     SELECT o.value, o.value_file, o.size_bytes, o.sha256 WHERE %(same)s
     UNION ALL
