@@ -14,12 +14,13 @@ from rich.table import Table
 from bench.disks import disk_rows, lab_rows
 from bench.guests import guest_rows
 from bench.measure import BenchError, Row
+from bench.networks import network_rows
 from bench.objects import object_rows
 from bench.renderings import rendering_rows
 from bench.requests import request_rows
 from bench.site import REPOSITORY, running_site
 
-PARTS = ("renderings", "requests", "objects", "disks", "lab", "guests")
+PARTS = ("renderings", "requests", "objects", "disks", "networks", "lab", "guests")
 
 
 @click.command()
@@ -62,6 +63,8 @@ def _rows(parts: tuple[str, ...], rounds: int, machines: int, image: Path) -> It
                 yield from disk_rows(site, rounds)
             if "guests" in parts:
                 yield from guest_rows(site, rounds, machines)
+    if "networks" in parts:
+        yield from network_rows(rounds)
     if "lab" in parts:
         yield from lab_rows(rounds)
 

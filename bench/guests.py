@@ -213,7 +213,9 @@ def _remove_twin(twin: Twin) -> None:
     run("virsh", "-q", "undefine", twin.name)
 
 
-def run(*command: str) -> None:
+def run(*command: str) -> str:
+    """What it prints."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise BenchError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return done.stdout

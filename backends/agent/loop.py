@@ -29,6 +29,7 @@ from backends.errors import DatabaseUnavailable
 from backends.jobs import Kind
 from backends.machines.events import EventKind, MachineEvent
 from backends.model import NetworkClass
+from backends.networks.losses import Losses
 from backends.placement import place_waiting
 
 log = structlog.get_logger()
@@ -73,6 +74,7 @@ def run(host: Host, conninfo: str, capacity: Capacity, *, sweep_s: float) -> Non
             chore(stopping, "consoles", CONSOLES_S, consoles.bring, DRIVER_ERRORS),
             chore(stopping, "measurements", MEASURE_S, lambda: measure(host), DRIVER_ERRORS),
         ]
+        losses = Losses(host.networks.is_ours, lambda: look_if_lost(host, look))
         watch = host.hypervisor.watch(lambda machine_id, event: _on_event(host, look, machine_id, event))
         log.info("agent ready", host=host.name, domain_type=host.hypervisor.domain_type)
         try:
@@ -83,6 +85,7 @@ def run(host: Host, conninfo: str, capacity: Capacity, *, sweep_s: float) -> Non
             stopping.set()
             look.set()
             watch.stop()
+            losses.stop()
             for each in chores:
                 each.join(timeout=30)
 
@@ -115,6 +118,18 @@ async def work(host: Host, conninfo: str, *, until_idle: bool = False) -> None:
         CONVERGE[kind](host, resource_id)
 
     await do_jobs(host.name, host.database, conninfo, converge, until_idle=until_idle)
+
+
+def look_if_lost(host: Host, look: threading.Event) -> None:
+    """Sets `look` if a table or bridge is gone. What the agent removes, it has when it lets go of the networks."""
+    try:
+        with host.networks.exclusively():
+            is_lost = host.networks.has_lost() or host.groups.has_lost()
+    except DRIVER_ERRORS as error:
+        log.warning("networks not looked at", reason=str(error))
+    else:
+        if is_lost:
+            look.set()
 
 
 def _on_event(host: Host, look: threading.Event, machine_id: UUID | None, event: MachineEvent) -> None:

@@ -175,6 +175,17 @@ class Networks:
             repaired += self._reattach(wanted)
             return Restored(tuple(repaired), failed)
 
+    def is_ours(self, name: str) -> bool:
+        """Whether a link of a network, or a table, that is called so is this cloud's."""
+        return bool(own_link_pattern(self._tag).fullmatch(name)) or name.startswith(firewall.table_name(self._tag))
+
+    def has_lost(self) -> bool:
+        """Whether a table or a bridge that has been made is gone."""
+        with self._changing():
+            made = self.networks()
+            bridges_lost = any(not links.is_there(self.bridge_name(network_id)) for network_id in made)
+            return bridges_lost or bool(made and not firewall.are_there(self._tag))
+
     @contextmanager
     def _changing(self) -> Iterator[None]:
         with self._lock:

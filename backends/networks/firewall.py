@@ -201,6 +201,11 @@ def restore(cloud_tag: str, guarded: Guarded, before: Guarded) -> list[str]:
     return told
 
 
+def are_there(cloud_tag: str) -> bool:
+    """Both tables, whatever is in them."""
+    return all(tables.is_there(family, table_name(cloud_tag)) for family in _SETS)
+
+
 def _tables(cloud_tag: str, guarded: Guarded) -> tuple[Table, Table]:
     elements: Elements = {}
     chains = {"bridge": _bridge_chains(cloud_tag), "inet": _inet_chains(guarded.underlay)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_network
 from uuid import UUID
@@ -57,6 +58,10 @@ class Policy:
     def chain(self, which: str) -> str:
         return f"{_CHAINS[which]}_{self.name}"
 
+    @property
+    def member_sets(self) -> dict[str, frozenset[str]]:
+        return {self.member_set(group_id): macs for group_id, macs in self.members.items()}
+
     def member_set(self, group_id: UUID) -> str:
         return f"{_MEMBERS}{_digest(self.network_id, group_id)}"
 
@@ -69,45 +74,50 @@ class Groups:
 
     def __init__(self, cloud_tag: str) -> None:
         self._tag = cloud_tag
-        self._applied: dict[UUID, Policy] = {}
+        self._applied: dict[UUID, str] = {}
+        self._policies: dict[str, Policy] = {}
         self._shares: set[str] = set()
+        self._members: dict[str, frozenset[str]] = {}
         self._name = f"altostratus_{cloud_tag}_groups"
         self._table = f"{FAMILY} {self._name}"
 
     def has(self, interface_id: UUID, policy: Policy) -> bool:
         """Whether that has been applied already."""
-        return self._applied.get(interface_id) == policy
+        return self.policy_of(interface_id) == policy
 
     def policy_of(self, interface_id: UUID) -> Policy | None:
-        return self._applied.get(interface_id)
+        name = self._applied.get(interface_id)
+        return None if name is None else self._policies[name]
 
     def ensure_port(self, interface_id: UUID, policy: Policy) -> bool:
         """The tap obeys the policy from now on; False when the table must be restored first."""
         tap = tap_name(self._tag, interface_id)
-        script = self._filled([policy])
+        script = self._changed([policy])
         if policy.share not in self._shares:
             script = tables.add(self._table, flow_sets(policy.share), flow_chains(policy.share)) + script
         entering = tables.add_elements(self._table, _entries(policy, [tap]))
         leaving = tables.add_elements(self._table, {name: [tap] for name in _CHAINS}, "delete")
         for attempt in (script + entering, script + leaving + entering):  # it may have another policy
             if nft.run(attempt) is None:
-                self._note({policy.name: policy})
-                self._applied[interface_id] = policy
-                self._shares.add(policy.share)
+                self._note([policy])
+                self._applied[interface_id] = policy.name
                 return True
         return False
 
     def ensure_policies(self, policies: Iterable[Policy]) -> bool:
         """As `ensure_port`, for whatever taps have them already."""
-        named = {policy.name: policy for policy in policies}
-        if named and nft.run(self._filled(named.values())) is not None:
+        policies = list(policies)
+        script = self._changed(policies)
+        if script and nft.run(script) is not None:
             return False
-        self._note(named)
+        self._note(policies)
         return True
 
-    def _note(self, changed: Mapping[str, Policy]) -> None:
-        for interface_id, policy in self._applied.items():
-            self._applied[interface_id] = changed.get(policy.name, policy)
+    def _note(self, policies: Iterable[Policy]) -> None:
+        for policy in policies:
+            self._policies[policy.name] = policy
+            self._shares.add(policy.share)
+            self._members |= policy.member_sets
 
     def absent_port(self, interface_id: UUID) -> None:
         """The tap, if it is still there, passes nothing from now on."""
@@ -124,26 +134,42 @@ class Groups:
         """
         found = self._found()
         wanted = self._wanted(ports)
-        applied = wanted if ports == self._applied else self._wanted(self._applied)
-        wrong = tables.faults(applied, found) if self._applied else []
+        before = {interface_id: self._policies[name] for interface_id, name in self._applied.items()}
+        applied = wanted if ports == before else self._wanted(before)
+        wrong = tables.faults(applied, found) if before else []
         if ports:
             tables.restore(wanted, found)
         elif found is not None:
             tables.remove(wanted)
-        self._applied = dict(ports)
-        self._shares = {policy.share for policy in ports.values()}
+        self._applied = {interface_id: policy.name for interface_id, policy in ports.items()}
+        self._policies, self._shares, self._members = {}, set(), {}
+        self._note(ports.values())
         return wrong
+
+    def has_lost(self) -> bool:
+        """Whether the table that has been made is gone."""
+        return bool(self._applied) and not tables.is_there(FAMILY, self._name)
 
     # What there should be
 
-    def _filled(self, policies: Iterable[Policy]) -> str:
-        """The script by which policies become what they are, whatever they were."""
+    def _changed(self, policies: Iterable[Policy]) -> str:
+        """The script by which policies become what they are, from what has been applied of them."""
         sets: dict[str, Set] = {}
         chains: dict[str, Chain] = {}
+        come: dict[str, list[str]] = {}
+        gone: dict[str, list[str]] = {}
         for policy in policies:
-            sets |= _member_sets(policy)
-            chains |= _policy_chains(policy)
-        return tables.fill(self._table, sets, chains)
+            known = self._policies.get(policy.name)
+            if known is None or known.rules != policy.rules:
+                chains |= _policy_chains(policy)
+            for name, macs in policy.member_sets.items():
+                if (before := self._members.get(name)) is None:
+                    sets[name] = Set(("ether_addr",), macs)
+                else:
+                    come[name], gone[name] = sorted(macs - before), sorted(before - macs)
+        filled = tables.fill(self._table, sets, chains) if sets or chains else ""
+        leaving = tables.add_elements(self._table, gone, "delete")
+        return filled + leaving + tables.add_elements(self._table, come)
 
     def _wanted(self, ports: Mapping[UUID, Policy]) -> Table:
         policies = {policy.name: policy for policy in ports.values()}
@@ -180,7 +206,7 @@ class Groups:
 
 
 def _member_sets(policy: Policy) -> dict[str, Set]:
-    return {policy.member_set(group_id): Set(("ether_addr",), macs) for group_id, macs in policy.members.items()}
+    return {name: Set(("ether_addr",), macs) for name, macs in policy.member_sets.items()}
 
 
 def _policy_chains(policy: Policy) -> dict[str, Chain]:
@@ -210,10 +236,9 @@ def _matches(policy: Policy, one: GroupRule, *, turned: bool) -> Iterator[str]:
     if one.group_id is not None:
         remote = f"ether {end} @{policy.member_set(one.group_id)} "
     elif one.remote is not None:
-        network = ip_network(one.remote)
-        families = ("ip",) if network.version == 4 else ("ip6",)
-        is_all = network.prefixlen == 0
-        remote = f"ether type {families[0]} " if is_all else f"{families[0]} {end} {network} "
+        family, subnet = _subnet(one.remote)
+        families = (family,)
+        remote = f"{family} {end} {subnet} " if subnet else f"ether type {family} "
     if one.protocol == "icmp":
         for family in families:
             echo = "icmp" if family == "ip" else "icmpv6"
@@ -226,6 +251,13 @@ def _matches(policy: Policy, one: GroupRule, *, turned: bool) -> Iterator[str]:
         first, last = one.ports
         ports = first if first == last else f"{first}-{last}"
         yield f"{remote}{one.protocol} {'sport' if turned else 'dport'} {ports} "
+
+
+@lru_cache(maxsize=4096)
+def _subnet(remote: str) -> tuple[str, str]:
+    """The family, and in it the subnet as nft knows it; empty when that is all of the family."""
+    network = ip_network(remote)
+    return "ip" if network.version == 4 else "ip6", str(network) if network.prefixlen else ""
 
 
 def _digest(*identities: UUID) -> str:

@@ -129,6 +129,11 @@ def restore(wanted: Table, found: Found | None) -> None:
     raise NetworkDriverError(f"The kernel refused firewall table {wanted.name}: {refusal}")
 
 
+def is_there(family: str, name: str) -> bool:
+    tables = [entry["table"] for entry in nft.listed("list", "tables", family) or () if "table" in entry]
+    return any(table["name"] == name for table in tables)
+
+
 def remove(table: Table) -> None:
     script = f"add table {table.family} {table.name}\ndelete table {table.family} {table.name}\n"
     if (refusal := nft.run(script)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,10 +13,12 @@ import pytest
 
 from backends.agent.groups import absent_port, converge_group, ensure_port_groups, restore_groups
 from backends.agent.host import Host
+from backends.agent.loop import look_if_lost
 from backends.cloud import Cloud
 from backends.model import Direction, GroupRule, Machine, NewGroup, NewGroupLink, NewMachine
 from backends.networks.driver import Networks
 from backends.networks.groups import Groups, Policy
+from backends.networks.losses import Losses
 from backends.networks.spec import tap_name
 from backends.store.database import Connection, Database
 from tests.system.frames import inside, run
@@ -130,6 +133,18 @@ def test_flushed_table_comes_back_with_the_next_port_and_with_the_sweep(agent: H
     run("nft", "flush", "ruleset")
     assert len(restore_groups(agent)) == 1
     assert len(listed("map", "sending")) == 2
+
+
+def test_flushed_table_makes_the_agent_look_at_everything_at_once(agent: Host, cloud: Cloud) -> None:
+    ensure_port_groups(agent, cloud.create_machine(NewMachine()).interfaces[0].id)
+    look = threading.Event()
+    losses = Losses(agent.networks.is_ours, lambda: look_if_lost(agent, look))
+    run("nft", "add", "table", "inet", f"altostratus_{TAG}")
+    run("nft", "delete", "table", "inet", f"altostratus_{TAG}")
+    assert not look.wait(1)
+    run("nft", "flush", "ruleset")
+    assert look.wait(30)
+    losses.stop()
 
 
 def test_group_of_no_compute_here_needs_nothing(agent: Host, cloud: Cloud) -> None:

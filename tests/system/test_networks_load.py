@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from queue import SimpleQueue
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from backends.model import Direction, GroupRule
 from backends.networks.driver import Networks
 from backends.networks.groups import Groups, Policy
+from backends.networks.losses import Losses
 from backends.networks.spec import NetworkSpec
 from tests.system.namespaces import TAG, Guest, MakeGuest, frame, inside, port_on, run, shared_network, udp
 
@@ -160,6 +162,49 @@ def test_restoring_what_was_changed_loses_no_allowed_packet(site: Site, damages:
 
 
 # What is lost, and comes back
+
+
+@pytest.fixture
+def losses(site: Site) -> Iterator[SimpleQueue[bool]]:
+    """What listening has told: whether something is gone indeed."""
+    told: SimpleQueue[bool] = SimpleQueue()
+
+    def tell() -> None:
+        with inside(f"{TAG}host"):
+            told.put(site.networks.has_lost() or site.groups.has_lost())
+
+    listening = Losses(site.networks.is_ours, tell)
+    yield told
+    listening.stop()
+
+
+def test_what_others_take_away_is_told_at_once(site: Site, losses: SimpleQueue[bool]) -> None:
+    bridge, table = site.networks.bridge_name(site.spec.id), f"altostratus_{TAG}"
+    for damage in (
+        ["nft", "flush", "ruleset"],
+        ["nft", "delete", "table", "inet", table],
+        ["nft", "delete", "table", "bridge", table],
+        ["nft", "delete", "table", "bridge", f"{table}_groups"],
+        ["ip", "link", "delete", bridge],
+    ):
+        run(*damage)
+        while not losses.get(timeout=30):
+            pass
+        assert site.restore(), damage
+        assert not site.networks.has_lost(), damage
+        assert not site.groups.has_lost(), damage
+
+
+def test_what_is_removed_by_ourselves_or_is_anothers_is_no_loss(site: Site, losses: SimpleQueue[bool]) -> None:
+    other = replace(shared_network(), cidr="10.8.0.0/24", gateway="10.8.0.1")
+    site.networks.ensure_network(other)
+    site.networks.absent_network(other.id)
+    assert losses.get(timeout=30) is False
+    run("nft", "add", "table", "inet", "foreign")
+    run("nft", "delete", "table", "inet", "foreign")
+    run("nft", "delete", "table", "inet", f"altostratus_{TAG}")
+    while not losses.get(timeout=30):
+        pass
 
 
 @contextmanager
