@@ -387,6 +387,27 @@ def test_damage_is_told_and_repaired_and_connections_live_on(site: Site, damage:
     assert passes(client, server, packet(client, server, "udp", 9, 9, family=6))
 
 
+def test_table_of_another_shape_is_made_anew(groups: Groups) -> None:
+    run("nft", "add", "table", "bridge", TABLE)
+    run("nft", "add", "map", "bridge", TABLE, "receiving", "{ type ether_addr : verdict; }")
+    ports = {uuid4(): Policy(PROJECT, NETWORK, (uuid4(),), (OUT_OPEN,))}
+    groups.restore(ports)
+    assert groups.restore(ports) == []
+
+
+def test_member_that_two_policies_know_comes_and_goes_with_either(site: Site) -> None:
+    group = uuid4()
+    policies = [
+        Policy(PROJECT, NETWORK, (uuid4(),), (rule_in(group_id=group),), {group: frozenset()}) for _ in range(2)
+    ]
+    client, *servers = site.guest(OUT_OPEN), site.guest(policy=policies[0]), site.guest(policy=policies[1])
+    known = [replace(policy, members={group: frozenset({client.mac})}) for policy in policies]
+    for changed, is_known in (([known[0]], True), ([policies[1]], False), (known, True), (policies[::-1], False)):
+        assert site.groups.ensure_policies(changed)
+        for server in servers:
+            assert passes(client, server, packet(client, server, "udp", 9, 9)) is is_known
+
+
 def test_port_changes_its_policy_and_leaves(site: Site) -> None:
     client, server = site.guest(OUT_OPEN), site.guest(rule_in("tcp", (22, 22)))
     interface_id = list(site.ports)[1]
