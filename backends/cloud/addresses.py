@@ -14,6 +14,7 @@ from backends.networks.addresses import (
     default_gateway,
     dhcp_address6,
     gateway6,
+    mac_of_network,
     parse_mac,
     parse_subnet,
     parse_subnet6,
@@ -24,6 +25,8 @@ from backends.store.database import Connection, query
 
 def free_mac(connection: Connection, network: Network, mac: str) -> str:
     mac = parse_mac(mac)
+    if mac == mac_of_network(network.id):
+        raise Conflict(f"the MAC address {mac} is that of the gateway of the network {network.id}")
     if _is_held(connection, network, "mac", mac):
         raise Conflict(f"the MAC address {mac} is taken on the network {network.id}")
     return mac

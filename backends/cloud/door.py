@@ -213,8 +213,16 @@ class Door:
             return select.identities(connection, table, self._scope, where, page)
 
     def _insert(self, connection: Connection, table: str, values: Mapping[str, object]) -> None:
-        """Inserts a row; an identity that exists is a `Conflict` whoever owns it."""
-        if connection.execute(_insertion(table, tuple(values)), values).rowcount == 0:
+        """Inserts a row; an identity that exists is a `Conflict` whoever owns it, and so is one too much like it."""
+        try:
+            inserted = connection.execute(_insertion(table, tuple(values)), values).rowcount
+        except psycopg.errors.UniqueViolation as violation:
+            if violation.diag.constraint_name != f"{table}_name_on_hosts":
+                raise
+            raise Conflict(
+                f"the identity {values['id']} gives the same name on hosts as another's: choose another"
+            ) from None
+        if inserted == 0:
             raise Conflict(f"the identity {values['id']} is taken")
 
     def _update(self, connection: Connection, table: str, resource_id: UUID, values: Mapping[str, object]) -> None:

@@ -251,7 +251,7 @@ class LinkDoor(Door):
             mac, address, address6 = reservation.mac, reservation.address, reservation.address6
             allocation = Allocation.STATIC
         else:
-            mac = free_mac(connection, network, new.mac) if new.mac else mac_of(interface_id)
+            mac = free_mac(connection, network, new.mac or mac_of(interface_id))
             address, address6 = None, own_address6(network, mac)
             allocation = new.allocation or (Allocation.STATIC if new.address or new.address6 else network.allocation)
             if new.address6 is not None:

@@ -174,6 +174,11 @@ def mac_of(identity: UUID, first_octet: int = 0x52) -> str:
     return ":".join(f"{octet:02x}" for octet in (first_octet, *blake2b(identity.bytes, digest_size=5).digest()))
 
 
+def mac_of_network(identity: UUID) -> str:
+    """The MAC address of the hosts' bridges, which guests know as their gateway's: the same on every host."""
+    return mac_of(identity)
+
+
 def mac_of_reservation(identity: UUID) -> str:
     """Not one that is made of an interface's identity, whichever its owner picks."""
     return mac_of(identity, first_octet=0x56)

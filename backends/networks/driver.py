@@ -17,7 +17,14 @@ from uuid import UUID
 
 from backends.errors import CloudError
 from backends.networks import dhcp, firewall, links, nft, records, routes, trunk, tunnels
-from backends.networks.addresses import dhcp_address, dhcp_address6, gateway6, mac_of, parse_subnet, parse_subnet6
+from backends.networks.addresses import (
+    dhcp_address,
+    dhcp_address6,
+    gateway6,
+    mac_of_network,
+    parse_subnet,
+    parse_subnet6,
+)
 from backends.networks.errors import NameClashError, NetworkDriverError
 from backends.networks.spec import (
     NetworkSpec,
@@ -78,9 +85,8 @@ class Networks:
     @property
     def tunnel_address(self) -> str | None:
         """This host's end of tunnels; None where there are none."""
-        if not self._wiring.tunnel_network:
-            return None
-        return tunnels.underlay_in(IPv4Network(self._wiring.tunnel_network)).address
+        underlay = self._underlay()
+        return None if underlay is None else underlay.address
 
     def bridge_name(self, network_id: UUID) -> str:
         """What a domain's `<source bridge=…>` says."""
@@ -143,7 +149,7 @@ class Networks:
         """Makes everything what it should be and removes whatever of this cloud isn't listed.
 
         A fault is what differs from what has been made before: making what is new is no repair. One network or
-        port that can't be made doesn't keep the others from it.
+        port that can't be made doesn't keep the others from it, and stays what it has been made as.
         """
         with self._changing():
             repaired: list[str] = []
@@ -156,9 +162,13 @@ class Networks:
                 records.write_network(self._folder, spec)
             for tap, port in wanted.items():
                 records.write_port(self._folder, tap, port)
+            guarded = self._guarded(
+                [*specs.values(), *(spec for spec in made.values() if spec.id in failed)],
+                [*wanted.values(), *(port for port in made_ports.values() if port.id in failed)],
+            )
             before = self._guarded(made.values(), made_ports.values())
-            repaired += firewall.restore(self._tag, self._guarded(specs.values(), wanted.values()), before)
-            repaired += self._remove_unlisted(specs, wanted)
+            repaired += firewall.restore(self._tag, guarded, before)
+            repaired += self._remove_unlisted({spec.id for spec in networks}, {port.id for port in ports})
             records.remove_unfinished(self._folder)
             members: dict[UUID, list[Port]] = {spec.id: [] for spec in specs.values()}
             for port in wanted.values():
@@ -233,7 +243,16 @@ class Networks:
         firewall.restore(self._tag, self._guarded(networks, ports), firewall.Guarded())
 
     def _guarded(self, networks: Collection[NetworkSpec], ports: Collection[Port]) -> firewall.Guarded:
-        return firewall.Guarded(networks, ports, self._wiring.tunnel_network)
+        try:
+            underlay = self._underlay()
+        except NetworkDriverError:
+            underlay = None  # its networks say so; meanwhile nothing comes in by tunnels
+        return firewall.Guarded(networks, ports, self._wiring.tunnel_network, underlay)
+
+    def _underlay(self) -> tunnels.Underlay | None:
+        """The host's own end of tunnels; None where there are none."""
+        network = self._wiring.tunnel_network
+        return tunnels.underlay_in(IPv4Network(network)) if network else None
 
     def _remove_port(self, tap: str) -> None:
         port = records.read_port(self._folder, tap)
@@ -276,7 +295,9 @@ class Networks:
             wrong += links.ensure_forwarding6()
         addresses = _host_addresses(spec)
         own = addresses if spec.is_routed else ()
-        wrong += links.ensure_bridge(links.Bridge(bridge, alias, mac_of(spec.id), own, spec.up, not spec.public))
+        wrong += links.ensure_bridge(
+            links.Bridge(bridge, alias, mac_of_network(spec.id), own, spec.up, not spec.public)
+        )
         wrong += self._ensure_vlan(spec)
         wrong += self._ensure_tunnel(spec)
         if spec.is_routed or not addresses:
@@ -317,9 +338,9 @@ class Networks:
 
     def _ensure_tunnel(self, spec: NetworkSpec) -> list[str]:
         name = tunnel_name(self._tag, spec.id)
-        if spec.tunnel is None or not self._wiring.tunnel_network:
+        underlay = None if spec.tunnel is None else self._underlay()
+        if spec.tunnel is None or underlay is None:
             return [f"Network {spec.id} had a tunnel."] if links.absent(name) else []
-        underlay = tunnels.underlay_in(IPv4Network(self._wiring.tunnel_network))
         return tunnels.ensure_tunnel(name, self._alias(spec.id), self.bridge_name(spec.id), spec.tunnel, underlay)
 
     def _publish(self, spec: NetworkSpec) -> list[str]:
@@ -396,9 +417,8 @@ class Networks:
         )
 
     def _mtu(self, spec: NetworkSpec) -> int | None:
-        if spec.tunnel is None or not self._wiring.tunnel_network:
-            return None
-        return tunnels.underlay_in(IPv4Network(self._wiring.tunnel_network)).mtu
+        underlay = None if spec.tunnel is None else self._underlay()
+        return None if underlay is None else underlay.mtu
 
     def _ensure_reservation(self, spec: NetworkSpec, port: Port) -> bool:
         addresses = [address for address in (port.address, port.address6) if address is not None]
@@ -483,13 +503,12 @@ class Networks:
                 accepted[tap] = port
         return accepted
 
-    def _remove_unlisted(self, networks: dict[str, NetworkSpec], ports: dict[str, Port]) -> list[str]:
+    def _remove_unlisted(self, wanted: set[UUID], wanted_ports: set[UUID]) -> list[str]:
         wrong: list[str] = []
         for port in list(records.ports(self._folder)):
-            if ports.get(self.tap_name(port.id)) is None:
+            if port.id not in wanted_ports:
                 records.remove_port(self._folder, self.tap_name(port.id))
                 wrong.append(f"Interface {port.id} was left over.")
-        wanted = {spec.id for spec in networks.values()}
         for network_id in self.networks() - wanted:
             self._dismantle_network(network_id)
             wrong.append(f"Network {network_id} was left over.")

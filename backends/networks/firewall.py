@@ -26,12 +26,13 @@ from backends.networks.spec import (
     vlan_link_names,
 )
 from backends.networks.tables import Chain, Hook, Rule, Set, Table, rule
+from backends.networks.tunnels import PORT as TUNNEL_PORT
+from backends.networks.tunnels import Underlay
 
 PROVIDER_METADATA = "169.254.0.0/16"
 PROVIDER_METADATA6 = "{ fd00:ec2::254, fd20:ce::254 }"
 DHCPV6_SERVERS = "ff02::1:2"
 BRIDGES = "01:80:c2:00:00:00-01:80:c2:00:00:0f"
-TUNNEL_PORT = 4789
 
 _SETS = {
     "bridge": {
@@ -60,11 +61,12 @@ Elements = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What the tables are about; `underlay` is the hosts' own network."""
+    """What the tables are about; `tunnel_network` is the hosts' own, `underlay` where this host is in it."""
 
     networks: Collection[NetworkSpec] = ()
     ports: Collection[Port] = ()
-    underlay: str = ""
+    tunnel_network: str = ""
+    underlay: Underlay | None = None
 
     def __bool__(self) -> bool:
         return bool(self.networks or self.ports)
@@ -208,7 +210,7 @@ def are_there(cloud_tag: str) -> bool:
 
 def _tables(cloud_tag: str, guarded: Guarded) -> tuple[Table, Table]:
     elements: Elements = {}
-    chains = {"bridge": _bridge_chains(cloud_tag), "inet": _inet_chains(guarded.underlay)}
+    chains = {"bridge": _bridge_chains(cloud_tag), "inet": _inet_chains(guarded)}
     for spec in guarded.networks:
         for name, members in network_elements(cloud_tag, spec).items():
             elements.setdefault(name, []).extend(members)
@@ -306,7 +308,7 @@ def _outward_rules(cloud_tag: str) -> tuple[Rule, ...]:
     )
 
 
-def _inet_chains(underlay: str) -> dict[str, Chain]:
+def _inet_chains(guarded: Guarded) -> dict[str, Chain]:
     from_routed, from_isolated, to_nat = (
         "iifname @routed_bridges",
         "iifname @isolated_bridges",
@@ -314,7 +316,7 @@ def _inet_chains(underlay: str) -> dict[str, Chain]:
     )
     served, served6 = "iifname . ip daddr @served_addresses", "iifname . ip6 daddr @served_addresses6"
     dns = "meta l4proto { tcp, udp } th dport 53"
-    tunnels, hosts = _underlay_rules(underlay)
+    tunnels, hosts = _underlay_rules(guarded.tunnel_network, guarded.underlay)
     outward = "oifname != @nat_bridges oifname != lo masquerade"
     return {
         "untracked": Chain(
@@ -364,11 +366,22 @@ def _inet_chains(underlay: str) -> dict[str, Chain]:
     }
 
 
-def _underlay_rules(underlay: str) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
-    """Frames of tunnels come from the cloud's hosts alone, and no guest reaches those to make some up."""
-    if not underlay:
+def _underlay_rules(network: str, underlay: Underlay | None) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
+    """Frames of tunnels come from the hosts' own network by its own link: the kernel takes them at any address.
+
+    Nor does the host carry such frames on from elsewhere: the others would take them for its own.
+    """
+    if not network:
         return (), ()
+    at_port = f"udp dport {TUNNEL_PORT}"
+    let_in: tuple[Rule, ...] = ()
+    if underlay is not None:
+        from_hosts = f'iifname "{underlay.link}" ip saddr {network} ip daddr {underlay.address}'
+        let_in = (rule(f"{from_hosts} {at_port} accept", "tunnels of the other hosts"),)
     return (
-        (rule(f"udp dport {TUNNEL_PORT} ip daddr {underlay} ip saddr != {underlay} drop", "tunnels from elsewhere"),),
-        (rule(f"ip daddr {underlay} iifname @routed_bridges drop", "guests among the hosts"),),
+        (*let_in, rule(f"{at_port} drop", "tunnels from elsewhere")),
+        (
+            rule(f"ip daddr {network} {at_port} drop", "tunnels from elsewhere, to other hosts"),
+            rule(f"ip daddr {network} iifname @routed_bridges drop", "guests among the hosts"),
+        ),
     )

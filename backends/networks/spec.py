@@ -1,7 +1,8 @@
 """What a network and a port should be on this host, and the names they get there.
 
-Links have at most fifteen characters: the cloud's tag, a letter for the kind and forty bits of the UUID's
-in base32. That many can clash, so whoever makes a link also records whose it is, and refuses another's.
+Links have at most fifteen characters: the cloud's tag, a letter for the kind and forty bits of the UUID's SHA-256
+in base32. That many can clash: the database lets no two in (`name_on_hosts`), and whoever makes a link also records
+whose it is, and refuses another's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b32encode
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from uuid import UUID
 
 from backends.errors import Invalid
@@ -18,6 +19,7 @@ from backends.networks.addresses import (
     check_host_address6,
     dhcp_address6,
     gateway6,
+    mac_of_network,
     parse_mac,
     parse_subnet,
     parse_subnet6,
@@ -160,7 +162,8 @@ def check_network(spec: NetworkSpec) -> None:
 
 def check_port(spec: NetworkSpec, port: Port) -> None:
     """Raises `Invalid` for what can't be built, or could be a way into a configuration file."""
-    parse_mac(port.mac)
+    if parse_mac(port.mac) == mac_of_network(spec.id):
+        raise Invalid(f"Interface {port.id} has the MAC address {port.mac}, which is that of the network's gateway.")
     if port.network_id != spec.id:
         raise Invalid(f"Interface {port.id} is on network {port.network_id}; expected {spec.id}.")
     if port.hostname is not None and (len(port.hostname) > 253 or not _HOSTNAME.fullmatch(port.hostname)):
@@ -190,5 +193,5 @@ def _check_address6(spec: NetworkSpec, port: Port) -> None:
 
 
 def _link_name(cloud_tag: str, kind: str, identity: UUID) -> str:
-    digest = blake2b(identity.bytes, digest_size=5).digest()
+    digest = sha256(identity.bytes).digest()[:5]
     return f"{cloud_tag}{kind}{b32encode(digest).decode().lower()}"

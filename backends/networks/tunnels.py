@@ -22,6 +22,7 @@ NTF_SELF, NTF_MASTER, NUD_NOARP, NUD_PERMANENT = 0x02, 0x04, 0x40, 0x80
 class Underlay:
     """The host's own end of all tunnels."""
 
+    link: str
     address: str
     mtu: int
     """Of the frames' payload that fits into a tunnel."""
@@ -34,7 +35,7 @@ def underlay_in(network: IPv4Network) -> Underlay:
             address = message.get("address")
             if address is not None and IPv4Address(address) in network:
                 (link,) = netlink.get_links(message["index"])
-                return Underlay(address, link.get("mtu") - OVERHEAD_BYTES)
+                return Underlay(link.get("ifname"), address, link.get("mtu") - OVERHEAD_BYTES)
     raise NetworkDriverError(f"tunnel_network is {network}, but this host has no address in it.")
 
 

@@ -219,8 +219,7 @@ def arp(sender_mac: str, sender: str, target: str) -> bytes:
     return fixed + octets(sender_mac) + IPv4Address(sender).packed + bytes(6) + IPv4Address(target).packed
 
 
-def udp(source: str, destination: str, source_port: int, destination_port: int) -> bytes:
-    body = b"marked"
+def udp(source: str, destination: str, source_port: int, destination_port: int, body: bytes = b"marked") -> bytes:
     datagram = struct.pack("!HHHH", source_port, destination_port, 8 + len(body), 0) + body
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 7, 0, 64, 17, 0)
     header += IPv4Address(source).packed + IPv4Address(destination).packed

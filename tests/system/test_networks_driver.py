@@ -14,7 +14,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from backends.errors import Invalid
 from backends.networks import dhcp, records
+from backends.networks.addresses import mac_of_network
 from backends.networks.driver import Networks
 from backends.networks.errors import NameClashError, NetworkDriverError
 from backends.networks.spec import NetworkSpec, Port, Tunnel, Wiring, dhcp_link_name
@@ -339,6 +341,22 @@ def test_one_bad_network_does_not_keep_the_others_down(networks: Networks, make_
     assert make_guest(good, port).pings("10.9.0.1")
 
 
+def test_what_can_not_be_made_anew_is_no_leftover(networks: Networks, make_guest: MakeGuest) -> None:
+    spec, newcomer = shared_network(), shared_network()
+    networks.ensure_network(spec)
+    guest = make_guest(spec, port_on(spec, 5))
+    restored = networks.restore([spec, newcomer], [guest.port])
+    assert "overlaps" in restored.failed[newcomer.id]
+    assert networks.networks() == {spec.id}
+    assert guest.pings("10.9.0.1")
+
+    restored = networks.restore([newcomer, spec], [guest.port])
+    assert set(restored.failed) == {newcomer.id, spec.id, guest.port.id}
+    assert networks.networks() >= {spec.id}
+    assert networks.ports() == {guest.port.id}
+    assert guest.pings("10.9.0.1")
+
+
 def test_flushed_rules_come_back_with_the_next_port(
     networks: Networks, pair: tuple[Guest, Guest], networks_folder: Path
 ) -> None:
@@ -419,6 +437,13 @@ def test_link_name_that_somebody_else_has_is_refused(networks: Networks) -> None
             networks.ensure_network(spec)
     finally:
         run("ip", "link", "delete", networks.bridge_name(spec.id))
+
+
+def test_a_port_with_the_gateways_mac_is_refused(networks: Networks) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    with pytest.raises(Invalid, match="that of the network's gateway"):
+        networks.ensure_port(spec, replace(port_on(spec, 5), mac=mac_of_network(spec.id)))
 
 
 def test_folder_that_the_dhcp_server_can_not_enter_is_refused(networks: Networks, networks_folder: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +24,20 @@ from backends.networks import records
 from backends.networks.driver import Networks
 from backends.networks.spec import NetworkSpec, Port, Tunnel, Wiring, tunnel_name
 from backends.store.database import Connection, Database
-from tests.system.namespaces import TAG, Guest, frame, inside, isolated_network, passes, plug, port_on, run, udp, unplug
+from tests.system.namespaces import (
+    TAG,
+    Guest,
+    frame,
+    inside,
+    isolated_network,
+    octets,
+    passes,
+    plug,
+    port_on,
+    run,
+    udp,
+    unplug,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
 
@@ -188,11 +204,88 @@ def test_a_guest_can_not_speak_for_a_guest_of_the_other_host(hosts: tuple[Host, 
     )
 
 
-def test_frames_from_elsewhere_and_from_guests_do_not_enter_a_tunnel(hosts: tuple[Host, Host]) -> None:
+@pytest.fixture
+def elsewhere(hosts: tuple[Host, Host]) -> Iterator[str]:
+    """Somebody on another link of the first host, which has another address there and forwards what it is told to."""
+    name, host = f"{TAG}elsewhere", hosts[0].namespace
+    run("ip", "netns", "add", name)
+    run("ip", "-n", host, "link", "add", "other", "type", "veth", "peer", "name", "eth0", "netns", name)
+    for namespace, link, address in ((host, "other", "198.51.100.1"), (name, "eth0", "198.51.100.2")):
+        run("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", link)
+        run("ip", "-n", namespace, "link", "set", link, "up")
+    for setting in ("ip_forward=1", "conf.all.rp_filter=0", "conf.other.rp_filter=0"):
+        run("ip", "netns", "exec", host, "sysctl", "-qw", f"net.ipv4.{setting}")
+    yield name
+    run("ip", "netns", "delete", name)
+
+
+def vxlan(frame_within: bytes, source: str, destination: str) -> bytes:
+    """An IPv4 packet with a frame for the tunnel."""
+    return udp(source, destination, 4789, 4789, struct.pack("!BBHI", 8, 0, 0, VNI << 8) + frame_within)
+
+
+def enters(sender: str, link: str, gateway_mac: str, packet: bytes, guest: Guest, frame_within: bytes) -> bool:
+    """Whether the guest gets the frame out of a packet that somebody puts on a link, to the next hop's MAC address."""
+    with inside(sender):
+        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        out.bind((link, 0))
+    with inside(guest.namespace):
+        into = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+    with out, into:
+        into.settimeout(1)
+        for _ in range(3):
+            out.send(octets(gateway_mac) + octets("52:54:00:00:00:98") + struct.pack("!H", 0x0800) + packet)
+        with suppress(TimeoutError):
+            while True:
+                if into.recv(2000).startswith(frame_within.rstrip(b"\0")):
+                    return True
+    return False
+
+
+def mac_of_link(namespace: str, link: str) -> str:
+    shown = run("ip", "-n", namespace, "-json", "link", "show", link)
+    return str(json.loads(shown)[0]["address"])
+
+
+def test_frames_enter_a_tunnel_from_the_other_hosts_alone(hosts: tuple[Host, Host], elsewhere: str) -> None:
+    spec = isolated()
+    guests = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    made_up = [frame("52:54:00:00:00:99", 0x0800, udp("10.9.0.99", "10.9.0.5", 1, 1), g.port.mac) for g in guests]
+    wire = [mac_of_link(host.namespace, "wire") for host in hosts]
+    through = mac_of_link(hosts[0].namespace, "other")
+
+    def from_elsewhere(source: str, destination: str, number: int) -> bool:
+        packet = vxlan(made_up[number], source, destination)
+        return enters(elsewhere, "eth0", through, packet, guests[number], made_up[number])
+
+    assert enters(
+        hosts[1].namespace, "wire", wire[0], vxlan(made_up[0], "10.200.0.2", "10.200.0.1"), guests[0], made_up[0]
+    ), "what the other host sends must come in, else the rest says nothing"
+    assert not from_elsewhere("198.51.100.2", "198.51.100.1", 0), "to the host's other address"
+    assert not from_elsewhere("198.51.100.2", "10.200.0.1", 0), "to the tunnel's address"
+    assert not from_elsewhere("10.200.0.2", "10.200.0.1", 0), "under the other host's address"
+    assert not from_elsewhere("10.200.0.2", "198.51.100.1", 0), "under that, to the other address"
+    assert not from_elsewhere("10.200.0.3", "10.200.0.2", 1), "through this host to the other"
+    assert not enters(
+        hosts[1].namespace, "wire", wire[0], vxlan(made_up[0], "203.0.113.1", "10.200.0.1"), guests[0], made_up[0]
+    ), "by the hosts' wire from outside their network"
+
+
+def test_a_host_whose_own_end_of_tunnels_is_lost_lets_nothing_in(hosts: tuple[Host, Host], elsewhere: str) -> None:
+    spec = isolated()
+    one, two = join(hosts, spec, (both(spec, 5), both(spec, 6)))
+    made_up = frame("52:54:00:00:00:99", 0x0800, udp("10.9.0.99", "10.9.0.5", 1, 1), one.port.mac)
+    run("ip", "-n", hosts[0].namespace, "address", "flush", "dev", "wire")
+    with inside(hosts[0].namespace):
+        restored = hosts[0].networks.restore([stretched(spec, (two.port, hosts[1]))], [one.port])
+    assert "no address in it" in restored.failed[spec.id]
+    packet = vxlan(made_up, "10.200.0.2", "198.51.100.1")
+    assert not enters(elsewhere, "eth0", mac_of_link(hosts[0].namespace, "other"), packet, one, made_up)
+
+
+def test_no_guest_reaches_the_hosts_network(hosts: tuple[Host, Host]) -> None:
     spec = isolated()
     join(hosts, spec, (both(spec, 5), both(spec, 6)))
-    rules = run("ip", "netns", "exec", hosts[0].namespace, "nft", "list", "table", "inet", "altostratus_zt12a1")
-    assert "udp dport 4789" in rules
     shared = NetworkSpec(uuid4(), "10.8.0.0/24", "10.8.0.1", nat=True)
     hosts[0].ensure(shared)
     guest = hosts[0].plug(shared, replace(port_on(shared, 5), address="10.8.0.5"))

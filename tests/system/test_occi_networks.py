@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
-from occi_client import COMPUTE, INTERFACE, IP_NETWORK, NETWORK, Client
+from occi_client import COMPUTE, INTERFACE, IP_NETWORK, NETWORK, ORIGIN, Client
 
 from backends.cloud import Cloud
+from backends.networks.addresses import mac_of_network
+from backends.networks.spec import tap_name
 from backends.store.database import Connection
 
 IPV6_NETWORK = 'ipv6network; scheme="http://altostratus.local/occi/infrastructure/network#"; class="mixin"'
@@ -122,3 +126,40 @@ def test_a_vlan_carries_one_network(client: Client, other_cloud: Cloud) -> None:
         assert refused.status_code == 409, refused.text
         assert "100" in refused.text
     assert client.send("POST", network, NETWORK, attributes="occi.network.vlan=100").status_code == 200
+
+
+def test_nobody_gets_the_gateways_mac(client: Client, sql: Connection) -> None:
+    (shared,) = client.text("/network/", accept="text/uri-list").split()
+    own = client.make("/network/", NETWORK)
+    for network in (shared.removeprefix(ORIGIN), own):
+        identity = network.removeprefix("/network/")
+        mac = f'occi.networkinterface.mac="{mac_of_network(UUID(identity))}"'
+        interface = plugged(client, network)
+        compute = client.make("/compute/", COMPUTE)
+        ends = f'occi.core.source="{compute}", occi.core.target="{network}"'
+        for refused in (
+            client.send("POST", "/networkinterface/", INTERFACE, attributes=f"{ends}, {mac}"),
+            client.send("POST", interface, INTERFACE, attributes=mac),
+            client.send("PUT", f"/networkinterface/{identity}", INTERFACE, attributes=ends),
+        ):
+            assert refused.status_code == 409, refused.text
+            assert "gateway" in refused.text
+
+
+ALIKE = "0bc3a22f-9e6c-42dd-9f8a-52e55e602414", "7adb150a-143f-4900-8c61-10e82b426099"
+"""Two identities of which hosts make the same names."""
+
+
+def test_an_identity_with_the_same_name_on_hosts_as_anothers_is_refused(client: Client, other_cloud: Cloud) -> None:
+    other = Client(other_cloud)
+    assert tap_name("as12ab", UUID(ALIKE[0])) == tap_name("as12ab", UUID(ALIKE[1]))
+    assert client.send("PUT", f"/network/{ALIKE[0]}", NETWORK).status_code == 201
+    refused = other.send("PUT", f"/network/{ALIKE[1]}", NETWORK)
+    assert refused.status_code == 409
+    assert f"{ALIKE[1]} gives the same name on hosts" in refused.text
+
+    for owner, identity, status in ((client, ALIKE[0], 201), (other, ALIKE[1], 409)):
+        compute, network = owner.make("/compute/", COMPUTE), owner.make("/network/", NETWORK)
+        ends = f'occi.core.source="{compute}", occi.core.target="{network}"'
+        answer = owner.send("PUT", f"/networkinterface/{identity}", INTERFACE, attributes=ends)
+        assert answer.status_code == status, answer.text

@@ -184,12 +184,14 @@ SELECT id, wanted, state, generation = observed_generation, deleting, admitted, 
 FROM machine WHERE host = %(host)s
 
 -- name: sweep_networks
--- Those that are at home here, those that machines here have interfaces on, and the site's own.
+-- Those that are at home here, those that machines here have interfaces on, and the site's own; the oldest first,
+-- which keeps what a younger one wants too.
 SELECT n.id, cidr, gateway, cidr6, masquerade6, class, wanted = 'active', vlan, sequence, state,
     generation = observed_generation, deleting, is_at_home(n, h)
 FROM network n JOIN host h ON h.name = %(host)s
 WHERE n.host = h.name OR n.class = ANY(h.classes) OR EXISTS (SELECT 1 FROM interface i
     JOIN machine m ON m.id = i.machine_id WHERE i.network_id = n.id AND m.host = h.name)
+ORDER BY n.sequence
 
 -- name: remotes
 -- Who of these networks is on which other host.
@@ -208,6 +210,7 @@ WHERE i.network_id = %(id)s AND h.name <> %(host)s AND h.tunnel_address IS NOT N
 SELECT i.id, i.network_id, i.mac, host(i.address), m.hostname, host(i.address6)
 FROM interface i JOIN machine m ON m.id = i.machine_id
 WHERE m.host = %(host)s AND NOT m.deleting AND NOT i.deleting
+ORDER BY i.sequence
 
 -- name: sweep_disks
 SELECT id, wanted, state, generation = observed_generation, deleting,
