@@ -15,6 +15,7 @@ from backends.agent.host import Host
 from backends.agent.loop import Capacity, run
 from backends.disks.files import DiskFiles
 from backends.disks.pool import DiskPool
+from backends.disks.shared_pool import SharedPool
 from backends.machines.hypervisor import Hypervisor
 from backends.machines.probe import probe
 from backends.machines.spec import DomainType
@@ -33,6 +34,20 @@ DEFAULT_IMAGE = "default"
 
 def pool_of(settings: Settings) -> DiskPool:
     return DiskPool(settings.state / "pool", group=QEMU_GROUP)
+
+
+def shared_pool_of(settings: Settings, database: Database) -> SharedPool | None:
+    """None where the settings name none; whether it is mounted is another question."""
+    if not settings.shared_pool:
+        return None
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        with database.connection() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('shared pools'))")
+            yield
+
+    return SharedPool(Path(settings.shared_pool), settings.host_name, alone, group=QEMU_GROUP)
 
 
 def run_agent(settings: Settings) -> None:
@@ -72,6 +87,8 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             seeds=settings.state / "seeds",
             values=settings.values_folder,
             graceful_stop_s=settings.graceful_stop_s,
+            shared=shared_pool_of(settings, database),
+            disk_overcommit=settings.disk_overcommit,
         )
         for network in settings.site_networks:
             host.write(

@@ -1,4 +1,4 @@
-"""The `altostratus` command: run, serve, agent, image, user, project, status, migrate, settings."""
+"""The `altostratus` command: run, serve, agent, image, share, user, project, status, migrate, settings."""
 
 from __future__ import annotations
 
@@ -225,6 +225,22 @@ def image_remove(settings: Settings, name: str, project: str | None) -> None:
         whose = f" of the project {project!r}" if project else " of everybody's"
         others = f"; there is one of {', '.join(row[0] for row in rows)} (--project)" if rows else ""
         raise click.ClickException(f"there is no image {name!r}{whose}{others}")
+
+
+@main.command()
+@click.pass_obj
+def share(settings: Settings) -> None:
+    """Make the folder of the setting shared_pool, mounted, a pool of this cloud: once, on one of its hosts."""
+    from altostratus.shared_folder import make_shared_pool
+    from backends.disks.errors import DiskError
+
+    _require_root("share")
+    with _database(settings) as connection:
+        try:
+            identity = make_shared_pool(settings, connection)
+        except (CloudError, DiskError, OSError) as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(f"{settings.shared_pool} is the shared pool {identity}")
 
 
 @main.group()

@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     pool: Literal["file", "iscsi"] = Field(
         "file", description="iscsi makes this a storage host: its agent serves disks to the others and runs no machine"
     )
+    shared_pool: str = Field(
+        "",
+        description="a folder that other hosts mount too, for disks that all of them reach; empty: none",
+    )
     iscsi_listen: str = Field("0.0.0.0:3260", description="ADDRESS:PORT that a storage host's targets listen on")
     iscsi_portal: str = Field("", description="ADDRESS:PORT at which the others reach them; a storage host needs it")
     iscsi_thin_pool: str = Field(
@@ -180,6 +184,11 @@ class Settings(BaseSettings):
     @classmethod
     def _portal(cls, value: str) -> str:
         return cls._address(value) if value else value
+
+    @field_validator("shared_pool")
+    @classmethod
+    def _whole_path(cls, value: str) -> str:
+        return str(cls._absolute(Path(value))) if value else value
 
     @field_validator("iscsi_thin_pool")
     @classmethod

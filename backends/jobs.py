@@ -1,4 +1,4 @@
-"""The job queue: one kind of job, `converge(kind, resource)`, one queue a host, one lock a resource.
+"""The job queue: one kind of job, `converge(kind, resource)`, one queue a host, one lock a resource there.
 
 Jobs are deferred in the transaction that changes the row, so neither exists without the other. Repeats are not
 folded: a job that finds nothing to do costs little, while folding into one that has just read the old row would
@@ -41,7 +41,8 @@ _application = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 def defer(connection: Connection, host: str, kind: Kind, resource_id: UUID) -> None:
     """Asks `host`'s agent, once the connection's transaction is committed, to make the resource what it should be."""
     with _database_errors():
-        _application.configure_task(CONVERGE, queue=host, lock=f"{kind}:{resource_id}", connection=connection).defer(
+        lock = f"{host}:{kind}:{resource_id}"  # a job that waits for one host must not hold up another's
+        _application.configure_task(CONVERGE, queue=host, lock=lock, connection=connection).defer(
             kind=kind.value, resource_id=str(resource_id), request_id=_request_id()
         )
 
@@ -59,7 +60,7 @@ def defer_later(
         _application.configure_task(
             CONVERGE_LATER,
             queue=host,
-            queueing_lock=f"{kind}:{resource_id}{reason and f':{reason}'}",
+            queueing_lock=f"{host}:{kind}:{resource_id}{reason and f':{reason}'}",
             connection=connection,
             schedule_at=datetime.now(UTC) + timedelta(seconds=delay_s),
         ).defer(kind=kind.value, resource_id=str(resource_id), request_id=_request_id())

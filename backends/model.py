@@ -71,10 +71,11 @@ class WriteFormat(StrEnum):
 
 
 class Pool(StrEnum):
-    """How a disk is reached: FILE from its own host alone, ISCSI from every host."""
+    """How a disk is reached: FILE from its own host alone, ISCSI from all, SHARED from those that have its folder."""
 
     FILE = "file"
     ISCSI = "iscsi"
+    SHARED = "shared"
 
 
 class ImageState(StrEnum):
@@ -378,6 +379,8 @@ class Disk:
     """The disk whose snapshot it is: it doesn't change, and no machine has it."""
     read_only: bool = False
     """Nobody writes to it, so any number of machines may have it."""
+    shared_pool: UUID | None = None
+    """The shared folder that it is in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,24 +30,48 @@ class Need:
     networks: Sequence[UUID] = ()
     """Those that its machine is to be on."""
     pool: Pool = Pool.FILE
-    """The kind of host: machines, networks and their files are on one, disks served to others on another."""
+    """The kind of host: machines, networks and their files are on one, disks served to others on another. What is in
+    a shared folder counts there, and is worked on by a host that has it.
+    """
+    shared_pool: UUID | None = None
+    """The folder that the host must have."""
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        return {
+            "cores": self.cores,
+            "memory_mib": self.memory_mib,
+            "disk_bytes": self.disk_bytes,
+            "host": self.host,
+            "networks": list(self.networks),
+            "pool": self.pool.value,
+            "shared_pool": self.shared_pool,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a disk."""
+
+    host: str
+    shared_pool: UUID | None
 
 
 def choose_host(connection: Connection, need: Need) -> str | None:
     """The living host with the most free memory that has room, or None. Holds the lock until commit."""
+    place = choose_place(connection, need)
+    return None if place is None else place.host
+
+
+def choose_place(connection: Connection, need: Need) -> Place | None:
+    """As `choose_host`, with the shared folder, of several the one with the most room left."""
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [PLACEMENT_LOCK])
-    row = connection.execute(
-        query("placement.choose_host"),
-        {
-            "cores": need.cores,
-            "memory_mib": need.memory_mib,
-            "disk_bytes": need.disk_bytes,
-            "host": need.host,
-            "networks": list(need.networks),
-            "pool": need.pool.value,
-        },
-    ).fetchone()
-    return None if row is None else str(row[0])
+    row = connection.execute(query(f"placement.choose_{_chosen(need)}"), need.parameters).fetchone()
+    return None if row is None else Place(*row)
+
+
+def _chosen(need: Need) -> str:
+    return "shared_pool" if need.pool is Pool.SHARED else "host"
 
 
 def not_offered(connection: Connection, networks: Sequence[UUID], host: str | None) -> Sequence[str]:
@@ -70,7 +94,7 @@ def waiting_message(connection: Connection, need: Need) -> str:
 
 def shortage(connection: Connection, need: Need) -> str:
     """What is asked for, and what of it no host had: words for who got None of `choose_host`."""
-    row = connection.execute(query("placement.most_free"), {"host": need.host, "pool": need.pool.value}).fetchone()
+    row = connection.execute(query(f"placement.most_free_{_chosen(need)}"), need.parameters).fetchone()
     asked = {
         "cores": (need.cores, f"{need.cores} core{'' if need.cores == 1 else 's'}"),
         "memory": (need.memory_mib, f"{need.memory_mib} MiB of memory"),
@@ -88,7 +112,10 @@ def shortage(connection: Connection, need: Need) -> str:
         whose = f"host {need.host} doesn't have" if need.host else "no host has"
         lacking = f"{whose} the network {' or '.join(missing)}"
     elif None in free:
-        lacking = f"host {need.host} did not answer" if need.host else "no host answered"
+        who = "no host with the shared folder" if need.pool is Pool.SHARED or need.shared_pool else "no host"
+        lacking = f"host {need.host} did not answer" if need.host else f"{who} answered"
+    elif short and need.pool is Pool.SHARED:
+        lacking = f"{' and '.join(short)} short in every shared folder"
     elif short:
         lacking = f"{' and '.join(short)} short on {f'host {need.host}' if need.host else 'every host'}"
     else:
@@ -112,13 +139,21 @@ def place_waiting(connection: Connection) -> Sequence[UUID]:
             if host is not None:
                 jobs.defer(connection, host, Kind.NETWORK, network_id)
         for disk_id, size_bytes, pool in connection.execute(query("placement.homeless_disks")).fetchall():
-            host = choose_host(connection, Need(disk_bytes=size_bytes, pool=Pool(pool)))
-            if host is not None:
-                connection.execute(query("placement.settle_disk"), {"id": disk_id, "host": host})
-                jobs.defer(connection, host, Kind.DISK, disk_id)
+            place = choose_place(connection, Need(disk_bytes=size_bytes, pool=Pool(pool)))
+            if place is not None:
+                settled = {"id": disk_id, "host": place.host, "shared_pool": place.shared_pool}
+                connection.execute(query("placement.settle_disk"), settled)
+                jobs.defer(connection, place.host, Kind.DISK, disk_id)
         for row in connection.execute(query("placement.waiting_machines")).fetchall():
-            machine_id, cores, memory_mib, disk_bytes, host, pinned_host, networks = row
-            need = Need(cores, memory_mib, 0 if host else disk_bytes, host or pinned_host, networks)
+            machine_id, cores, memory_mib, disk_bytes, host, pinned_host, shared_pool, networks = row
+            need = Need(
+                cores,
+                memory_mib,
+                0 if host else disk_bytes,
+                host or pinned_host,
+                networks,
+                shared_pool=shared_pool,
+            )
             chosen = choose_host(connection, need)
             if chosen is not None:
                 connection.execute(query("placement.admit_machine"), {"id": machine_id, "host": chosen})

@@ -10,6 +10,7 @@ from renderers.occi.representation import CategoryId, Mixin
 
 TITLES = {
     Pool.FILE: "Storage beside the computes of one host",
+    Pool.SHARED: "Storage in a folder that the hosts of computes share",
     Pool.ISCSI: "Storage that is served to the computes of all hosts",
 }
 

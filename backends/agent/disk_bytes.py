@@ -23,6 +23,7 @@ from backends import jobs
 from backends.agent.host import Host
 from backends.disks.errors import DiskError, ImageRefused, PoolFull
 from backends.disks.inspect import ImageFormat
+from backends.disks.pool import DiskPool
 from backends.disks.pool import disk as pool_disk
 from backends.jobs import Kind
 from backends.store.database import query
@@ -65,11 +66,11 @@ def write_of(host: Host, disk_id: UUID) -> Write | None:
     return None if row is None else Write(row[0], row[1], row[2], row[3], ImageFormat(row[4]), row[5])
 
 
-def write_what_waits(host: Host, disk_id: UUID, size_bytes: int) -> None:
+def write_what_waits(host: Host, pool: DiskPool, disk_id: UUID, size_bytes: int) -> None:
     """The disk must be held, at rest and closed. An error leaves the write waiting: it is tried again."""
     while (write := write_of(host, disk_id)) is not None:
         if write.pending:
-            outcome, message = _written(host, disk_id, size_bytes, write)
+            outcome, message = _written(host, pool, disk_id, size_bytes, write)
             host.write("disk_write_settled", id=write.id, state=outcome, message=message)
         (host.values / str(write.value_file)).unlink(missing_ok=True)
         host.write("disk_write_dropped", id=write.id)
@@ -94,7 +95,7 @@ def is_released(host: Host, disk_id: UUID) -> bool:
     return False
 
 
-def open_or_close(host: Host, disk_id: UUID, opening: Opening, *, is_attached: bool) -> None:
+def open_or_close(host: Host, pool: DiskPool, disk_id: UUID, opening: Opening, *, is_attached: bool) -> None:
     """What those who want to read wish for; an attached disk is nobody's but its machine's."""
     left_s = opening.left_s
     if is_attached or left_s <= 0:
@@ -102,7 +103,7 @@ def open_or_close(host: Host, disk_id: UUID, opening: Opening, *, is_attached: b
             host.write("disk_closed", id=disk_id, until=opening.until, message="")
         return
     try:
-        host.files.ensure_open(disk_id, host.pool.chain(pool_disk(disk_id)))
+        host.files.ensure_open(disk_id, pool.chain(pool_disk(disk_id)))
     except (DiskError, OSError) as error:
         log.warning("disk not opened", disk=str(disk_id), reason=str(error))
         host.files.close(disk_id, force=True)
@@ -111,17 +112,17 @@ def open_or_close(host: Host, disk_id: UUID, opening: Opening, *, is_attached: b
     ask_again(host, disk_id, left_s)
 
 
-def _written(host: Host, disk_id: UUID, size_bytes: int, write: Write) -> tuple[str, str]:
+def _written(host: Host, pool: DiskPool, disk_id: UUID, size_bytes: int, write: Write) -> tuple[str, str]:
     """The outcome and its reason. A whole image is written or not; of a part, half may be when an error is raised."""
     volume = pool_disk(disk_id)
     try:
-        if write.size_bytes > host.pool.capacity().free_bytes:
+        if write.size_bytes > pool.capacity().free_bytes:
             raise PoolFull(f"there is no room for {write.size_bytes} bytes in the pool of {host.name}")
         with _staged(host, write) as source:
             if write.first_byte is None:
-                host.pool.replace(volume, source, write.format, size_bytes)
+                pool.replace(volume, source, write.format, size_bytes)
             else:
-                with host.files.writing(disk_id, host.pool.chain(volume)) as target:
+                with host.files.writing(disk_id, pool.chain(volume)) as target:
                     _put(source, write.size_bytes, target, write.first_byte)
     except PoolFull as error:
         return "full", str(error)

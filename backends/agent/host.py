@@ -11,9 +11,10 @@ from pathlib import Path
 from uuid import UUID
 
 from backends import jobs
-from backends.disks.errors import DiskError
+from backends.disks.errors import DiskError, PoolMissing
 from backends.disks.files import DiskFiles
 from backends.disks.pool import DiskPool
+from backends.disks.shared_pool import SharedPool
 from backends.errors import CloudError
 from backends.jobs import Kind
 from backends.machines.errors import MachineError
@@ -32,7 +33,8 @@ DRIVER_ERRORS = (MachineError, DiskError, CloudError, OSError)
 class Host:
     """`graceful_stop_s` is how long a guest has to obey the power button before it is cut off.
 
-    `values` is where a gateway on this host leaves what is to be written to disks.
+    `values` is where a gateway on this host leaves what is to be written to disks. `shared` is the folder that other
+    hosts have too, if this one is to have it; `disk_overcommit` is what each byte of it is offered as.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Host:
     seeds: Path
     values: Path
     graceful_stop_s: float
+    shared: SharedPool | None = None
+    disk_overcommit: float = 1
     _locks: dict[tuple[Kind, UUID], threading.RLock] = field(default_factory=lambda: defaultdict(threading.RLock))
 
     @contextmanager
@@ -62,6 +66,14 @@ class Host:
         """Runs one named statement of its own."""
         with self.database.connection() as connection:
             connection.execute(query(f"agent.{statement}"), parameters)
+
+    def pool_with(self, shared_pool: UUID | None) -> DiskPool:
+        """The host's own, or that of the shared folder: `PoolMissing` where that isn't mounted now."""
+        if shared_pool is None:
+            return self.pool
+        if self.shared is None:
+            raise PoolMissing(f"{self.name} has no shared folder (its setting shared_pool is empty)")
+        return self.shared.found(shared_pool)
 
     def seed_path(self, machine_id: UUID) -> Path:
         return self.seeds / f"{machine_id}.iso"

@@ -15,6 +15,7 @@ from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
 from backends import jobs
+from backends.agent import shared
 from backends.agent.consoles import Consoles
 from backends.agent.disk import converge_disk
 from backends.agent.groups import converge_group
@@ -105,6 +106,7 @@ def begin(host: Host, capacity: Capacity) -> None:
         tunnel_address=host.networks.tunnel_address,
     )
     host.write("withdraw_site_networks")
+    shared.see_folder(host)
     for what in host.networks.lacks():
         log.warning("this host lacks something", what=what)
     with host.connection() as connection:

@@ -14,12 +14,13 @@ from uuid import UUID
 import structlog
 
 from backends import jobs
+from backends.agent import shared
 from backends.agent.disk import converge_disk
 from backends.agent.groups import absent_port, ensure_port_groups
 from backends.agent.host import DRIVER_ERRORS, Host, network_spec, tell_other_hosts, with_remotes
 from backends.agent.served import ServedDisk, answers, iscsi_source, served_disk
 from backends.disks.inspect import ImageFormat
-from backends.disks.pool import Volume, root_disk
+from backends.disks.pool import DiskPool, Volume, root_disk
 from backends.disks.pool import disk as pool_disk
 from backends.jobs import Kind
 from backends.machines.seed import write_seed
@@ -73,7 +74,7 @@ class WantedInterface:
 
 @dataclass(frozen=True, slots=True)
 class WantedDisk:
-    """`served` is None for a disk of this host's own pool."""
+    """`served` is None for a disk of this host's own pool or a shared one. `host` is whose agent works on it."""
 
     id: UUID
     disk_id: UUID
@@ -81,6 +82,10 @@ class WantedDisk:
     deleting: bool
     read_only: bool
     served: ServedDisk | None
+    host: str | None
+    shared_pool: UUID | None
+    is_settled: bool
+    """Whether it is what it should be, with nothing to be written to it or made of it."""
 
     @property
     def is_awaited(self) -> bool:
@@ -167,7 +172,17 @@ def _read(host: Host, connection: Connection, machine_id: UUID) -> WantedMachine
         for item, network in zip(row[27] or (), networks, strict=True)
     )
     disks = tuple(
-        WantedDisk(UUID(item[0]), UUID(item[1]), item[2], item[4], item[5], served_disk(item[6:]))
+        WantedDisk(
+            UUID(item[0]),
+            UUID(item[1]),
+            item[2],
+            item[4],
+            item[5],
+            served_disk(item[6:14]),
+            item[8],
+            UUID(item[14]) if item[14] else None,
+            item[15],
+        )
         for item in row[28] or ()
     )
     return WantedMachine(
@@ -419,14 +434,26 @@ def _plugged_disk(host: Host, disk: WantedDisk) -> DomainDisk:
         host.hypervisor.ensure_secret(disk.id, disk.served.secret)
         source, serial = iscsi_source(disk.id, disk.served), disk.disk_id.hex[:20]
         return DomainDisk(source, "raw", disk.device, serial=serial, read_only=disk.read_only)
-    if not converge_disk(host, disk.disk_id):
+    if disk.shared_pool is not None and disk.host != host.name:
+        _await_shared(host, disk)
+    elif not converge_disk(host, disk.disk_id):
         raise StillRead(f"waiting for the storage {disk.disk_id}, whose bytes are being read or written")
-    return replace(_domain_disk(host, pool_disk(disk.disk_id), disk.device), read_only=disk.read_only)
+    pool = host.pool_with(disk.shared_pool)
+    return replace(_domain_disk(pool, pool_disk(disk.disk_id), disk.device), read_only=disk.read_only)
 
 
-def _domain_disk(host: Host, volume: Volume, device: str) -> DomainDisk:
+def _await_shared(host: Host, disk: WantedDisk) -> None:
+    """`StillRead` until the host that works on it has let go of it; what nobody writes to stays with that one."""
+    if disk.read_only and disk.is_settled:
+        return
+    if not disk.read_only:
+        shared.ask_for(host, disk.disk_id)
+    raise StillRead(f"waiting for the storage {disk.disk_id}, which host {disk.host} still works on")
+
+
+def _domain_disk(pool: DiskPool, volume: Volume, device: str) -> DomainDisk:
     """With its whole chain, so that QEMU opens the files and formats known here and none that a guest names."""
-    own, *bases = host.pool.chain(volume)
+    own, *bases = pool.chain(volume)
     return DomainDisk(
         own.path,
         DOMAIN_FORMATS[own.format],
@@ -518,7 +545,8 @@ def _is_plugged(host: Host, plugged: PluggedDisk, disk: WantedDisk) -> bool:
     """A served one is known by its secret, which is the attachment's own: its portal may have moved."""
     if isinstance(plugged.source, IscsiSource):
         return plugged.source.secret_id == disk.id
-    return disk.served is None and plugged.source == host.pool.path(pool_disk(disk.disk_id))
+    pool = host.pool if disk.shared_pool is None else host.shared
+    return disk.served is None and pool is not None and plugged.source == pool.path(pool_disk(disk.disk_id))
 
 
 def _unreachable(machine: WantedMachine) -> str:

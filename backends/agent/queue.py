@@ -26,6 +26,15 @@ log = structlog.get_logger()
 
 CONCURRENCY = 8
 HEARTBEAT_S = 10
+NETWORK_LOSS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
+"""A connection that leads nowhere any more is lost here well before others take over what the host has."""
+LOSS_THERE = """
+SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+    set_config('tcp_keepalives_count', '2', false), set_config('tcp_user_timeout', '20000', false)
+"""
+"""The same at PostgreSQL's end, so that they can."""
+TRIES, TRY_AGAIN_S = 5, 0.2
+"""The host is held by others for a moment when they take over its disks."""
 LOOK_FOR_LOSS_S = 0.5
 
 
@@ -36,9 +45,14 @@ class HostTaken(Exception):
 @contextmanager
 def taking(conninfo: str, host_name: str) -> Iterator[Connection]:
     """The connection that holds the host; no other agent gets it meanwhile. `HostTaken`."""
-    with psycopg.connect(conninfo, autocommit=True) as holder:
-        taken = holder.execute("SELECT pg_try_advisory_lock(hashtext('agent'), hashtext(%s))", [host_name]).fetchone()
-        if taken != (True,):
+    with psycopg.connect(psycopg.conninfo.make_conninfo(conninfo, **NETWORK_LOSS), autocommit=True) as holder:
+        holder.execute(LOSS_THERE)
+        for _ in range(TRIES):
+            taken = holder.execute("SELECT pg_try_advisory_lock(hashtext('agent'), hashtext(%s))", [host_name])
+            if taken.fetchone() == (True,):
+                break
+            time.sleep(TRY_AGAIN_S)
+        else:
             raise HostTaken(f"another agent runs for the host {host_name}")
         yield holder
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from backends import jobs
+from backends.agent import shared
 from backends.agent.groups import restore_groups
 from backends.agent.host import Host, network_spec, with_remotes
 from backends.disks.pool import disk, root_disk
@@ -46,6 +47,8 @@ def sweep(host: Host) -> None:
     """
     domains = host.hypervisor.machines()
     roots, disks = host.pool.machines(), host.pool.disks()
+    folder = shared.see_folder(host)
+    shared_disks = host.shared.disks() if folder is not None and host.shared is not None else set()
     opened = host.files.opened()
     image_files = host.pool.images()
     seeds = set(host.seeds.iterdir())
@@ -55,7 +58,7 @@ def sweep(host: Host) -> None:
         _restore_networks(host, rows)
         for what in restore_groups(host):
             log.warning("network repaired", what=what)
-    for kind, resource_id in _unsettled(host, rows, disks, taps):
+    for kind, resource_id in _unsettled(host, rows, disks | shared_disks, taps):
         with host.connection() as connection:
             jobs.defer(connection, host.name, kind, resource_id)
     with host.connection() as connection:
@@ -70,6 +73,9 @@ def sweep(host: Host) -> None:
         log.warning("leftover removed", what=str(leftover))
         host.pool.absent(leftover)
     host.pool.remove_unused_layers()
+    if folder is not None:
+        shared.remove_leftovers(host, folder, shared_disks)
+        shared.take_over(host, folder)
     for disk_id in opened - {row[0] for row in rows.disks}:
         log.warning("leftover opening closed", disk=str(disk_id))
         host.files.close(disk_id, force=True)
@@ -121,7 +127,7 @@ def _unsettled(host: Host, rows: _Rows, disk_files: set[UUID], taps: set[str]) -
         for disk_id, wanted, state, is_seen, deleting, has_bytes_to_move in rows.disks
         if deleting
         or not is_seen
-        or DiskState(state) is not DiskState(wanted)
+        or DiskState(state) not in (DiskState(wanted), DiskState.DEGRADED)
         or disk_id not in disk_files
         or has_bytes_to_move
     ]

@@ -1,6 +1,7 @@
 """The door to the bytes of disks: as files that their agent opens to be read, and what is to be written to them.
 
-A disk is its machine's alone while it is attached. The gateway must be on the disk's own host: they share files.
+A disk is its machine's alone while it is attached. The gateway must be on the disk's own host: they share files. Its
+host asks for a disk of a shared folder that is with another.
 """
 
 from __future__ import annotations
@@ -46,8 +47,7 @@ class _Bytes:
 class DiskBytesDoor(NamedDiskDoor):
     def has_bytes(self, disk: NamedDisk) -> bool:
         """Whether this gateway can reach them at all."""
-        here = self._opened.host if self._opened is not None else None
-        return disk.pool is Pool.FILE and disk.snapshot_of is None and disk.host is not None and disk.host == here
+        return disk.is_within_reach and disk.snapshot_of is None
 
     def check_bytes(self, disk: NamedDisk) -> None:
         """Whether they may be read and written; `Conflict` while it is attached, `NotApplicable` for what it is."""
@@ -60,6 +60,8 @@ class DiskBytesDoor(NamedDiskDoor):
         for _ in _looks():
             with self._read() as connection:
                 found = self._usable(connection, disk)
+            if not self._is_here(disk, found):
+                continue
             if self._opened is None or found.is_written or not found.is_made or found.state is DiskState.RESIZE:
                 continue
             file = self._opened.open(disk.id, found.size_bytes)
@@ -101,11 +103,11 @@ class DiskBytesDoor(NamedDiskDoor):
             with self._change() as connection:
                 self._one(DISKS, disk.id, lock=True)
                 found = self._usable(connection, disk)
-                if not found.is_made or found.is_copied:
+                if not self._is_here(disk, found) or not found.is_made or found.is_copied:
                     continue
                 connection.execute(query("disks.forget_writes"), values)
                 if connection.execute(query("disks.add_write"), values).rowcount == 1:
-                    self._converge(connection, disk.host, Kind.DISK, disk.id)
+                    self._converge(connection, found.host, Kind.DISK, disk.id)
                     return
         raise TryLater(f"something else is being done with the disk {disk.name!r}: it is made, copied or written")
 
@@ -127,9 +129,20 @@ class DiskBytesDoor(NamedDiskDoor):
     def _ask_to_open(self, disk: NamedDisk) -> None:
         with self._change() as connection:
             self._one(DISKS, disk.id, lock=True)
-            self._usable(connection, disk)
+            found = self._usable(connection, disk)
             connection.execute(query("disks.ask_to_open"), {"id": disk.id, "seconds": OPEN_S})
-            self._converge(connection, disk.host, Kind.DISK, disk.id)
+            self._converge(connection, found.host, Kind.DISK, disk.id)
+
+    def _is_here(self, disk: NamedDisk, found: _Bytes) -> bool:
+        """Whether this host works on it; else it asks for it, for as long as nobody has it attached."""
+        here = self._opened.host if self._opened is not None else None
+        if found.pool is not Pool.SHARED or found.host == here:
+            return True
+        with self._change() as connection:
+            row = connection.execute(query("disks.ask_for"), {"id": disk.id, "here": here}).fetchone()
+            if row is not None:
+                self._converge(connection, row[0], Kind.DISK, disk.id)
+        return False
 
     def _usable(self, connection: Connection, disk: NamedDisk) -> _Bytes:
         row = connection.execute(query("disks.bytes"), {"id": disk.id}).fetchone()
@@ -138,6 +151,7 @@ class DiskBytesDoor(NamedDiskDoor):
         found = _Bytes(row[0], Pool(row[1]), row[2], DiskState(row[3]), DiskState(row[4]), *row[5:])
         if not self.has_bytes(disk):
             where = "a storage host" if found.pool is Pool.ISCSI else f"the host {found.host or 'that has room for it'}"
+            where = "hosts that have its shared folder" if found.pool is Pool.SHARED else where
             raise NotApplicable(f"the bytes of the disk {disk.name!r} can't be had here: it is kept by {where}")
         if found.machine_id is not None:
             raise Conflict(

@@ -14,7 +14,7 @@ from backends.cloud.machines import MOST_DISK_BYTES
 from backends.errors import Conflict, Invalid, NotApplicable, OutOfRoom
 from backends.jobs import Kind
 from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, Image, NewDisk, Page, Pool
-from backends.placement import Need, choose_host, shortage, waiting_message
+from backends.placement import Need, choose_host, choose_place, shortage, waiting_message
 from backends.states import DISK_ACTIONS, DISK_TARGETS, SNAPSHOT_ACTIONS
 from backends.store.database import Connection
 from backends.store.rows import DISKS
@@ -65,18 +65,21 @@ class DiskDoor(ImageDoor):
         image: Image | None = None,
         source: Disk | None = None,
     ) -> Disk:
-        """Where the source is, where the caller says, or on a storage host if there is one with room; what is made
-        from an image only beside the machines, unless the caller says otherwise: there it stores what differs.
+        """Where the source is, where the caller says, or else where all hosts reach it: on a storage host with room, in
+        a shared folder; what is made from an image only beside the machines, unless the caller says otherwise: there it
+        stores what differs.
         """
         check_range("the size in bytes", size_bytes, LEAST_DISK_BYTES, MOST_DISK_BYTES)
         size_bytes = -(-size_bytes // 512) * 512
         disk_id = new.id or uuid4()
         chosen = source.pool if source else new.pool or (Pool.FILE if image else None)
-        for pool in (chosen,) if chosen else (Pool.ISCSI, Pool.FILE):
-            need = Need(disk_bytes=size_bytes, host=source.host if source else None, pool=pool)
-            host = choose_host(connection, need)
-            if host is not None:
+        for pool in (chosen,) if chosen else (Pool.ISCSI, Pool.SHARED, Pool.FILE):
+            tied_to = source.host if source else _host_of_image(connection, image) if pool is Pool.SHARED else None
+            need = Need(disk_bytes=size_bytes, host=tied_to, pool=pool)
+            place = choose_place(connection, need)
+            if place is not None:
                 break
+        host = place.host if place else None
         if source is not None and host is None:
             raise OutOfRoom(f"there is no room for a copy: {shortage(connection, need)}")
         self._insert(
@@ -92,6 +95,7 @@ class DiskDoor(ImageDoor):
                 "source_disk_id": source.id if source else None,
                 "host": host,
                 "pool": pool.value,
+                "shared_pool": place.shared_pool if place else None,
                 "read_only": new.read_only,
                 "state_message": "" if host else waiting_message(connection, need),
             },
@@ -181,7 +185,7 @@ class DiskDoor(ImageDoor):
             self._update(connection, "disk", disk_id, values if disk.host else {"size_bytes": size_bytes})
             self._converge(connection, disk.host, Kind.DISK, disk_id)
             machine_id = self._attached_to(connection, disk_id)
-            if machine_id is not None and disk.pool is Pool.FILE:  # else its storage host asks for that in time
+            if machine_id is not None and disk.pool is not Pool.ISCSI:  # whose host asks for that in time
                 self._converge(connection, disk.host, Kind.MACHINE, machine_id)
             return self.disk(disk_id)
 
@@ -223,8 +227,8 @@ class DiskDoor(ImageDoor):
                 raise Invalid(f"the storage {disk_id} can't be restored from itself")
             if disk.read_only:
                 raise NotApplicable(f"the storage {disk_id} is read-only, so it can't be restored")
-            if disk.host is None or disk.host != source.host:
-                raise Conflict(f"the storage {source_id} is on host {source.host}, not on {disk.host}")
+            if disk.host is None or _place_of(disk) != _place_of(source):
+                raise Conflict(f"the storage {source_id} is on {_place_of(source)}, not on {_place_of(disk)}")
             if source.size_bytes > disk.size_bytes:
                 raise Invalid(f"the source has {source.size_bytes} bytes; the storage has {disk.size_bytes} only")
             self._update(connection, "disk", source_id, {"state": DiskState.BACKUP.value})
@@ -273,6 +277,16 @@ class DiskDoor(ImageDoor):
             [disk_id],
         ).fetchone()
         return None if row is None else row[0]
+
+
+def _host_of_image(connection: Connection, image: Image | None) -> str | None:
+    """The only one that has it; None where all do, or where none is needed."""
+    row = image and connection.execute("SELECT host FROM image WHERE id = %s", [image.id]).fetchone()
+    return row[0] if row else None
+
+
+def _place_of(disk: Disk) -> str:
+    return f"host {disk.host}" if disk.shared_pool is None else f"the shared pool {disk.shared_pool}"
 
 
 def _copy_of(disk: Disk, action: str) -> NewDisk:

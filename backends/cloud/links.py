@@ -78,7 +78,7 @@ class LinkDoor(Door):
         with self._change() as connection:
             machine = self._one(MACHINES, machine_id, lock=True)
             network_id = self._network_id(new)
-            host = self._host_of_links(connection, (new,), ())
+            host, _ = self._place_of_links(connection, (new,), ())
             if host is not None and machine.host not in (None, host):
                 raise Conflict(f"the network {network_id} is on host {host}, the compute on {machine.host}")
             missing = not_offered(connection, [network_id], machine.host) if machine.host else ()
@@ -152,9 +152,10 @@ class LinkDoor(Door):
         """`Conflict` when the disk is attached already or the device is taken."""
         with self._change() as connection:
             machine = self._one(MACHINES, machine_id, lock=True)
-            host = self._host_of_links(connection, (), (new,))
+            host, shared_pool = self._place_of_links(connection, (), (new,))
             if host is not None and machine.host not in (None, host):
                 raise Conflict(f"the storage {new.disk_id} is on host {host}, the compute on {machine.host}")
+            _check_has_folder(connection, machine.host, new.disk_id, shared_pool)
             has_root = machine.root_size_bytes is not None
             attachment_id = self._insert_attachment(connection, machine_id, new, has_root=has_root)
             self._touch(connection, machine_id)
@@ -196,14 +197,15 @@ class LinkDoor(Door):
         self._converge(connection, host, Kind.MACHINE, machine_id)
         return host is not None
 
-    def _host_of_links(
+    def _place_of_links(
         self,
         connection: Connection,
         interfaces: Sequence[NewInterface],
         attachments: Sequence[NewAttachment],
-    ) -> str | None:
-        """The host that these networks and disks are on; None when any will do."""
+    ) -> tuple[str | None, UUID | None]:
+        """The host that these networks and disks are on, and the shared folder; None when any will do."""
         hosts: set[str] = set()
+        folders: set[UUID] = set()
         for interface in interfaces:
             network = self._one(NETWORKS, self._network_id(interface))
             row = connection.execute(query("links.host_of_network"), {"id": network.id}).fetchone()
@@ -211,9 +213,12 @@ class LinkDoor(Door):
         for attachment in attachments:
             disk = self._one(DISKS, attachment.disk_id)
             hosts |= {disk.host} if disk.host and disk.pool is Pool.FILE else set()
+            folders |= {disk.shared_pool} if disk.shared_pool else set()
         if len(hosts) > 1:
             raise Conflict(f"its networks and storage are on different hosts: {', '.join(sorted(hosts))}")
-        return hosts.pop() if hosts else None
+        if len(folders) > 1:
+            raise Conflict(f"its storage is in different shared pools: {', '.join(sorted(map(str, folders)))}")
+        return hosts.pop() if hosts else None, folders.pop() if folders else None
 
     @staticmethod
     def _locked_shared_network(connection: Connection) -> Network:
@@ -358,6 +363,14 @@ class LinkDoor(Door):
         if device in taken:
             raise Conflict(f"the device {device} of the compute {machine_id} is taken")
         return device
+
+
+def _check_has_folder(connection: Connection, host: str | None, disk_id: UUID, shared_pool: UUID | None) -> None:
+    if host is None or shared_pool is None:
+        return
+    row = connection.execute("SELECT shared_pool FROM host WHERE name = %s", [host]).fetchone()
+    if row is None or row[0] != shared_pool:
+        raise Conflict(f"the storage {disk_id} is in a shared folder that isn't mounted on {host}, the compute's host")
 
 
 def _check_agrees(asked: NewInterface, reservation: Reservation) -> None:

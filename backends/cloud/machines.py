@@ -31,7 +31,7 @@ from backends.model import (
 )
 from backends.placement import Need, choose_host, shortage, waiting_message
 from backends.states import MACHINE_ACTIONS, MACHINE_TARGETS
-from backends.store.database import Connection
+from backends.store.database import Connection, query
 from backends.store.rows import MACHINES, NETWORKS
 from backends.terms import check_hostname, check_user_data
 
@@ -92,9 +92,9 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
             root_size_bytes = None
             if image is not None:
                 root_size_bytes = _root_size(new.root_size_bytes, size.root_size_bytes, image)
-            tied_to = self._host_of_links(connection, new.interfaces, new.attachments)
+            tied_to, shared_pool = self._place_of_links(connection, new.interfaces, new.attachments)
             networks = [self._network_id(interface) for interface in new.interfaces]
-            need = Need(cores, memory_mib, root_size_bytes or 0, tied_to, networks)
+            need = Need(cores, memory_mib, root_size_bytes or 0, tied_to, networks, shared_pool=shared_pool)
             host = choose_host(connection, need)
             forbidden = first_restricted(connection, [attachment.disk_id for attachment in new.attachments])
             message = "starting" if host else waiting_message(connection, need)
@@ -225,7 +225,15 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
                 disk_bytes = 0 if machine.host else machine.root_size_bytes or 0
                 rows = connection.execute("SELECT network_id FROM interface WHERE machine_id = %s", [machine_id])
                 networks = [network_id for (network_id,) in rows]
-                need = Need(machine.cores, machine.memory_mib, disk_bytes, machine.host, networks)
+                tied = connection.execute(query("placement.tied"), {"id": machine_id}).fetchone() or (None, None)
+                need = Need(
+                    machine.cores,
+                    machine.memory_mib,
+                    disk_bytes,
+                    machine.host or tied[0],
+                    networks,
+                    shared_pool=tied[1],
+                )
                 host = choose_host(connection, need)
                 values["state_message"] = "starting" if host else waiting_message(connection, need)
                 if host:

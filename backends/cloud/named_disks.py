@@ -64,6 +64,8 @@ class NamedDisk:
     write_state: WriteState | None
     """Of what was last written into it by CDMI or HTTP."""
     write_message: str
+    is_within_reach: bool
+    """Of this gateway's own host, which has its pool."""
 
     @property
     def name(self) -> str:
@@ -98,7 +100,8 @@ class NamedDiskDoor(DiskDoor):
 
     def named_disk(self, name: str, snapshot: str | None = None) -> NamedDisk:
         """The disk, or its snapshot of that name."""
-        parameters = {"project": self._caller.project_id, "name": name, "snapshot": snapshot}
+        here = self._opened.host if self._opened is not None else None
+        parameters = {"project": self._caller.project_id, "name": name, "snapshot": snapshot, "here": here}
         with self._read() as connection:
             row = connection.execute(query("disks.named"), parameters).fetchone()
         if row is None:
@@ -107,6 +110,7 @@ class NamedDiskDoor(DiskDoor):
         return NamedDisk(
             row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
             row[10], row[11], row[12], row[13], row[14], WriteState(row[15]) if row[15] else None, row[16] or "",
+            row[17],
         )  # fmt: skip
 
     def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:

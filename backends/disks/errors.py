@@ -32,6 +32,10 @@ class NotThere(DiskError):
     """The image or disk that this needs isn't in the pool."""
 
 
+class PoolMissing(DiskError):
+    """The folder of the pool isn't here: its file system isn't mounted, or another one is. Nothing was looked at."""
+
+
 class InUse(DiskError):
     """A running machine has it open, or a disk is based on it."""
 

@@ -352,7 +352,7 @@ class DiskPool:
         """
         layer_id, size_bytes = uuid4(), self.facts(source).size_bytes
         file = self.path(layer(layer_id))
-        with self._unfinished(self.path(source)) as path, unwritten(self.path(source)):
+        with self._unfinished(self.path(source)) as path, self._unwritten(source):
             file.hardlink_to(self.path(source))
             try:
                 sync(file.parent)
@@ -363,6 +363,12 @@ class DiskPool:
                     file.unlink()
                 raise
         self._permit(file, IMAGE_MODE)
+
+    @contextmanager
+    def _unwritten(self, volume: Volume) -> Iterator[None]:
+        """`InUse` where somebody has it open for writing."""
+        with unwritten(self.path(volume)):
+            yield
 
     @staticmethod
     def _put_on_layer(path: Path, layer_id: UUID | None, size_bytes: int) -> None:

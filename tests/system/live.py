@@ -128,6 +128,8 @@ class Guest:
     user: User
     path: str
     key: Path
+    enter: tuple[str, ...] = ()
+    """The command that leads to where it is reached from."""
 
     @property
     def id(self) -> str:
@@ -140,7 +142,7 @@ class Guest:
 
     def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
         options = "BatchMode=yes StrictHostKeyChecking=no UserKnownHostsFile=/dev/null ConnectTimeout=4 LogLevel=ERROR"
-        arguments = ["ssh", "-F", "none", "-i", str(self.key)]
+        arguments = [*self.enter, "ssh", "-F", "none", "-i", str(self.key)]
         arguments += [part for option in options.split() for part in ("-o", option)]
         return subprocess.run(
             [*arguments, f"root@{self.address}", command], capture_output=True, text=True, timeout=60, check=False

@@ -28,7 +28,7 @@ import libvirt
 import psycopg
 import structlog.testing
 
-from altostratus import logs
+from altostratus import agent, logs
 from altostratus.agent import capacity_of, opened_host
 from altostratus.settings import Settings
 from backends.agent.host import Host
@@ -168,8 +168,13 @@ def work_once(settings: dict[str, Any]) -> None:
     _normal(settings, must_settle=False)
 
 
-def _normal(settings: dict[str, Any], *, must_settle: bool) -> None:
-    status = _status_of(_work, settings, must_settle)
+def work_now(settings: dict[str, Any]) -> None:
+    """As `work_once`, without the jobs that are to be done after a while."""
+    _normal(settings, must_settle=False, waits=False)
+
+
+def _normal(settings: dict[str, Any], *, must_settle: bool, waits: bool = True) -> None:
+    status = _status_of(_work, settings, must_settle, waits)
     log = (settings["state"] / "agent.log").read_text()
     assert status == 0, f"status {status}\n{log}"
 
@@ -187,7 +192,9 @@ def _status_of(target: Callable[..., None], *arguments: Any) -> int | None:
 def _start(settings: dict[str, Any]) -> Settings:
     log = os.open(settings["state"] / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 2)
-    made = Settings(**settings)
+    if "tag" in settings:  # of a second host on this machine, whose names must be others
+        agent.cloud_tag = lambda _: settings["tag"]
+    made = Settings(**{name: value for name, value in settings.items() if name != "tag"})
     logs.configure(made, "agent")
     return made
 
@@ -202,11 +209,14 @@ def _do_jobs_and_die(raw: dict[str, Any], last: int) -> None:
         _work_until_nothing_waits(host, settings)
 
 
-def _work(raw: dict[str, Any], must_settle: bool) -> None:
+def _work(raw: dict[str, Any], must_settle: bool, waits: bool) -> None:
     settings = _start(raw)
     with opened_host(settings) as host:
         begin(host, capacity_of(settings))
         sweep(host)
+        if not waits:
+            asyncio.run(work(host, settings.conninfo, until_idle=True))
+            return
         _work_until_nothing_waits(host, settings)
         if not must_settle:
             return
@@ -228,4 +238,6 @@ def _work_until_nothing_waits(host: Host, settings: Settings) -> None:
 
 def _waiting(host: Host) -> list[Any]:
     with host.connection() as connection:
-        return connection.execute("SELECT task_name, args, status FROM procrastinate_jobs").fetchall()
+        return connection.execute(
+            "SELECT task_name, args, status FROM procrastinate_jobs WHERE queue_name = %s", [host.name]
+        ).fetchall()

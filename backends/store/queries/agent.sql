@@ -10,7 +10,9 @@ SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share
         host(i.plugged_address), host(i.address6), host(i.plugged_address6)) ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
     (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting,
-        a.read_only, d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served)
+        a.read_only, d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served,
+        d.shared_pool, d.observed_generation > 0 AND d.source_disk_id IS NULL
+            AND NOT EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept))
         ORDER BY a.device)
      FROM attachment a JOIN disk d ON d.id = a.disk_id LEFT JOIN host h ON h.name = d.host
      LEFT JOIN disk_grant g ON g.attachment_id = a.id WHERE a.machine_id = m.id)
@@ -120,9 +122,85 @@ SELECT d.id, d.size_bytes, d.image_id, d.source_disk_id, d.wanted, d.generation,
     (SELECT a.machine_id FROM attachment a WHERE a.disk_id = d.id ORDER BY a.sequence LIMIT 1),
     EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting), d.read_only,
     d.snapshot_of IS NOT NULL,
-    d.open_until, EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept)
+    d.open_until, EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept), d.shared_pool,
+    d.next_host, (SELECT s.host FROM disk s WHERE s.id = d.source_disk_id AND s.shared_pool = d.shared_pool)
 FROM disk d
-WHERE d.id = %(id)s AND d.pool = 'file'
+WHERE d.id = %(id)s AND (d.pool = 'file' OR d.pool = 'shared' AND d.host = %(host)s)
+
+-- name: disk_asked_for
+-- By a host whose machine has it; the present one is told once.
+UPDATE disk SET next_host = %(host)s
+WHERE id = %(id)s AND pool = 'shared' AND host <> %(host)s AND next_host IS DISTINCT FROM %(host)s
+RETURNING host
+
+-- name: another_host_of_pool
+SELECT name FROM host
+WHERE shared_pool = %(shared_pool)s AND name <> %(host)s AND heartbeat_at > now() - interval '60 seconds'
+ORDER BY name LIMIT 1
+
+-- name: held_disk
+-- From then on nobody attaches, writes or copies it.
+SELECT FROM disk WHERE id = %(id)s AND host = %(host)s FOR UPDATE
+
+-- name: disk_handed_over
+-- Unless a machine of this host has it, or something is to be done with it here first.
+UPDATE disk SET host = %(to)s, next_host = NULL, open_until = NULL
+WHERE id = %(id)s AND host = %(host)s
+  AND NOT EXISTS (SELECT FROM disk_write w WHERE w.disk_id = disk.id AND w.kept)
+  AND NOT EXISTS (SELECT FROM disk c WHERE c.source_disk_id = disk.id AND NOT c.deleting)
+  AND NOT EXISTS (SELECT FROM attachment a JOIN machine m ON m.id = a.machine_id
+    WHERE a.disk_id = disk.id AND NOT a.read_only AND m.host = %(host)s)
+
+-- name: machines_awaiting_disk
+SELECT m.id FROM attachment a JOIN machine m ON m.id = a.machine_id WHERE a.disk_id = %(id)s AND m.host = %(host)s
+
+-- name: dead_hosts_of_pool
+SELECT DISTINCT h.name FROM disk d JOIN host h ON h.name = d.host
+WHERE d.shared_pool = %(shared_pool)s AND h.name <> %(host)s AND h.heartbeat_at < now() - interval '60 seconds'
+
+-- name: lock_host
+-- As its agent does; until the end of the transaction none is started there.
+SELECT pg_try_advisory_xact_lock(hashtext('agent'), hashtext(%(host)s))
+
+-- name: held_disks_of_host
+SELECT FROM disk WHERE host = %(dead)s AND shared_pool = %(shared_pool)s ORDER BY id FOR UPDATE
+
+-- name: disks_taken_over
+-- But not what its machines may still be writing to, and what a gateway there has received for it. Copies that are to be
+-- made go with what they are made of.
+WITH attached AS (
+    SELECT a.disk_id FROM attachment a JOIN machine m ON m.id = a.machine_id
+    WHERE NOT a.read_only AND m.host = %(dead)s
+)
+UPDATE disk SET host = %(host)s, next_host = NULL, open_until = NULL
+WHERE host = %(dead)s AND shared_pool = %(shared_pool)s
+  AND id NOT IN (SELECT disk_id FROM attached)
+  AND NOT EXISTS (SELECT FROM disk_write w WHERE w.disk_id = disk.id AND w.kept)
+  AND NOT EXISTS (SELECT FROM disk c
+    WHERE c.source_disk_id = disk.id AND NOT c.deleting AND c.id IN (SELECT disk_id FROM attached))
+RETURNING id
+
+-- name: shared_pool_seen
+-- By this host. Disks of one that is full are degraded.
+WITH seen AS (
+    UPDATE shared_pool SET disk_bytes = %(disk_bytes)s, is_full = %(is_full)s
+    WHERE id = %(shared_pool)s AND (disk_bytes, is_full) IS DISTINCT FROM (%(disk_bytes)s, %(is_full)s)
+), told AS (
+    UPDATE disk SET state = CASE WHEN %(is_full)s THEN 'degraded' ELSE wanted END, state_message = %(message)s
+    WHERE shared_pool = %(shared_pool)s AND NOT deleting AND wanted = 'online'
+      AND state = CASE WHEN %(is_full)s THEN 'online' ELSE 'degraded' END
+)
+UPDATE host SET shared_pool = %(shared_pool)s WHERE name = %(host)s AND shared_pool IS DISTINCT FROM %(shared_pool)s
+
+-- name: shared_pool_missed
+UPDATE host SET shared_pool = NULL WHERE name = %(host)s AND shared_pool IS NOT NULL
+
+-- name: shared_pool
+SELECT id FROM shared_pool WHERE id = %(id)s
+
+-- name: disks_of_shared_pool
+-- Whichever host they are with.
+SELECT id FROM disk WHERE shared_pool = %(shared_pool)s
 
 -- name: disk_to_fill
 -- Its image is to be written to it by this host, as soon as its target lets that in.
@@ -214,7 +292,8 @@ ORDER BY i.sequence
 
 -- name: sweep_disks
 SELECT id, wanted, state, generation = observed_generation, deleting,
-    open_until IS NOT NULL OR EXISTS (SELECT FROM disk_write w WHERE w.disk_id = disk.id AND w.kept)
+    open_until IS NOT NULL OR next_host IS NOT NULL
+    OR EXISTS (SELECT FROM disk_write w WHERE w.disk_id = disk.id AND w.kept)
 FROM disk WHERE host = %(host)s
 
 -- name: sweep_images

@@ -12,7 +12,9 @@ SELECT d.id,
     d.size_bytes, d.state, d.state_message,
     d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END AND d.source_disk_id IS NULL,
     d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of, d.read_only,
-    d.value_id, d.host, w.state, w.message
+    d.value_id, d.host, w.state, w.message,
+    coalesce(CASE d.pool WHEN 'file' THEN d.host = %(here)s
+        WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s) END, false)
 FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
     ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
 LEFT JOIN LATERAL (SELECT state, message FROM disk_write WHERE disk_id = d.id ORDER BY sequence DESC LIMIT 1) w ON true
@@ -60,6 +62,12 @@ FROM disk d WHERE d.id = %(id)s
 -- name: ask_to_open
 UPDATE disk SET open_until = greatest(open_until, now() + make_interval(secs => %(seconds)s)), open_message = ''
 WHERE id = %(id)s
+
+-- name: ask_for
+-- By the host of a gateway that is to read or write it; the present host is told once.
+UPDATE disk SET next_host = %(here)s
+WHERE id = %(id)s AND host <> %(here)s AND next_host IS DISTINCT FROM %(here)s
+RETURNING host
 
 -- name: add_write
 INSERT INTO disk_write (id, disk_id, value_file, size_bytes, first_byte, format)
