@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -23,6 +24,8 @@ LONGEST_TEXT = 65536
 TYPES: Final = {"inbound": Direction.IN, "outbound": Direction.OUT}
 PROTOCOLS: Final = ("tcp", "udp", "icmp", "all")
 PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
+SUBNET = re.compile(r"[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?")
+"""What `ip_network` takes of this has neither a mask nor an interface's name in it."""
 MEMBERS: Final = {"type", "protocol", "port", "range", "group", "ipversion"}
 EVERYBODY: Final = {"ipv4": "0.0.0.0/0", "ipv6": "::/0"}
 
@@ -70,15 +73,21 @@ def _rule(sent: AttributeValue) -> GroupRule:
         raise ValueError
     remote = _remote(sent)
     group = sent.get("group")
-    if group is not None and not isinstance(group, str):
-        raise ValueError
     return GroupRule(
         TYPES[_one(sent.get("type"))],
         None if protocol == "all" else protocol,
         _ports(sent.get("port")),
         remote,
-        None if group is None else UUID(group.rpartition("/")[2]),
+        None if group is None else _identity(group),
     )
+
+
+def _identity(group: AttributeValue) -> UUID:
+    """Of a security group's URL or path."""
+    path = urlsplit(group).path if isinstance(group, str) else ""
+    if not path.startswith(LOCATION):
+        raise ValueError
+    return UUID(path.removeprefix(LOCATION))
 
 
 def _one(value: AttributeValue | None) -> str:
@@ -103,7 +112,7 @@ def _remote(sent: Mapping[str, AttributeValue]) -> str | None:
         raise ValueError
     if remote is None:
         return None if family is None else EVERYBODY[str(family).lower()]
-    if not isinstance(remote, str):
+    if not isinstance(remote, str) or SUBNET.fullmatch(remote) is None:
         raise ValueError
     network = ip_network(remote, strict=False)
     if family is not None and str(family).lower() != f"ipv{network.version}":

@@ -11,7 +11,7 @@ import structlog
 from backends import jobs
 from backends.agent import shared
 from backends.agent.groups import restore_groups
-from backends.agent.host import Host, network_spec, with_remotes
+from backends.agent.host import DRIVER_ERRORS, Host, network_spec, with_remotes
 from backends.disks.pool import disk, root_disk
 from backends.jobs import Kind
 from backends.machines.spec import Observed, Power
@@ -55,9 +55,7 @@ def sweep(host: Host) -> None:
     taps = host.networks.taps()
     with host.networks.exclusively():  # a port made after its row was read would pass for a leftover
         rows = _read(host)
-        _restore_networks(host, rows)
-        for what in restore_groups(host):
-            log.warning("network repaired", what=what)
+        _restore(host, rows)
     for kind, resource_id in _unsettled(host, rows, disks | shared_disks, taps):
         with host.connection() as connection:
             jobs.defer(connection, host.name, kind, resource_id)
@@ -96,6 +94,14 @@ def _read(host: Host) -> _Rows:
     return _Rows(machines, networks, ports, disks, images)
 
 
+def _restore(host: Host, rows: _Rows) -> None:
+    for restore in (_restore_networks, _restore_groups):
+        try:
+            restore(host, rows)
+        except DRIVER_ERRORS as error:  # everything else is to be looked at all the same
+            log.warning("networks not restored", reason=str(error))
+
+
 def _restore_networks(host: Host, rows: _Rows) -> None:
     with host.connection() as connection:
         specs = with_remotes(host, connection, [network_spec(*row[:9]) for row in rows.networks])
@@ -105,6 +111,11 @@ def _restore_networks(host: Host, rows: _Rows) -> None:
         log.warning("network repaired", what=what)
     for network_id, reason in restored.failed.items():
         log.warning("network not restored", network=str(network_id), reason=reason)
+
+
+def _restore_groups(host: Host, _rows: _Rows) -> None:
+    for what in restore_groups(host):
+        log.warning("network repaired", what=what)
 
 
 def _unsettled(host: Host, rows: _Rows, disk_files: set[UUID], taps: set[str]) -> list[tuple[Kind, UUID]]:

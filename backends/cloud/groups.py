@@ -123,7 +123,7 @@ class GroupDoor(Door):
                 raise Conflict(
                     f"the security group {group.id} belongs to another project than the compute {machine_id}"
                 )
-            groups = {link.group_id for link in machine.groups}
+            groups = self._groups_of(connection, machine_id)
             if group.id in groups:
                 raise Conflict(f"the compute {machine_id} is in the security group {group.id} already")
             if len(groups) >= GROUPS_OF_MACHINE_MAX:
@@ -157,10 +157,16 @@ class GroupDoor(Door):
         with self._change() as connection:
             link = self._one(GROUP_LINKS, link_id, lock=True)
             machine = self._one(MACHINES, link.machine_id, lock=True)
+            was_alone = len(self._groups_of(connection, machine.id)) == 1
             connection.execute("DELETE FROM tagging WHERE resource_id = %s", [link_id])
             connection.execute("DELETE FROM group_link WHERE id = %s", [link_id])
-            was_alone = len(machine.groups) == 1
             self._moved(connection, machine.id, machine.project_id, link.group_id, was_alone=was_alone)
+
+    @staticmethod
+    def _groups_of(connection: Connection, machine_id: UUID) -> set[UUID]:
+        """Read once the machine is held: others may have changed them while it was waited for."""
+        rows = connection.execute("SELECT group_id FROM group_link WHERE machine_id = %s", [machine_id])
+        return {group_id for (group_id,) in rows}
 
     def _moved(
         self, connection: Connection, machine_id: UUID, project_id: UUID, group_id: UUID, *, was_alone: bool
@@ -215,5 +221,12 @@ def _check(rule: GroupRule) -> None:
         check_range("the last port of a rule", last, first, 65535)
     if rule.remote is not None and rule.group_id is not None:
         raise Invalid(f"a rule has both the range {rule.remote} and a group; one of them is expected")
-    if rule.remote is not None:
-        ip_network(rule.remote)
+    if rule.remote is not None and not _is_subnet(rule.remote):
+        raise Invalid(f"a rule's range is {rule.remote!r}; expected a subnet, such as 192.0.2.0/24 or 2001:db8::/64")
+
+
+def _is_subnet(text: str) -> bool:
+    try:
+        return str(ip_network(text)) == text and "%" not in text
+    except ValueError:
+        return False

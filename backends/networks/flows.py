@@ -144,10 +144,14 @@ def _begun(share: str, way: str, *, is_sent: bool) -> Chain:
         key, name = sort.key(is_sent=is_sent), f"{sort.name}_{share}"
         if sort.protocol == "other" and sort.family == "ip":
             rules += [rule(f"meta l4proto {full} accept", f"no room for {full}") for full in ("tcp", "udp")]
+        beginning = f"add @{way}_{name} {{ {key} timeout {UNANSWERED_S}s }} accept"
+        if sort.protocol == "other":  # both sides may ask at once, and what answers either looks otherwise
+            echo = "icmp" if sort.family == "ip" else "icmpv6"
+            rules.append(rule(f"{echo} type echo-request {beginning}", f"asking by {echo}"))
         rules.append(rule(f"{key} @{other_way}_{name} accept", f"the other side's, {sort.name}"))
         if sort.protocol == "tcp":
             rules.append(_ending(sort, f"{way}_{name}", key))
-        rules.append(rule(f"add @{way}_{name} {{ {key} timeout {UNANSWERED_S}s }} accept", f"beginning, {sort.name}"))
+        rules.append(rule(beginning, f"beginning, {sort.name}"))
     return Chain((*rules, rule("accept", "nothing to remember")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,7 +11,9 @@ from occi_client import COMPUTE, INFRASTRUCTURE, ORIGIN, Client
 
 from backends.agent.groups import _policies
 from backends.cloud import Cloud
-from backends.model import Direction, GroupRule, NewGroup, NewMachine
+from backends.cloud.groups import GROUPS_OF_MACHINE_MAX
+from backends.errors import Conflict
+from backends.model import Direction, GroupRule, NewGroup, NewGroupLink, NewMachine
 from backends.networks.groups import Policy
 from backends.store.database import Connection, query
 
@@ -48,7 +51,8 @@ def identity(path: str) -> UUID:
 def applied(sql: Connection, machine_id: UUID) -> Policy:
     """What an agent makes of the groups of a machine that has one interface."""
     row = sql.execute(
-        "SELECT interface_id, network_id, group_ids FROM interface_groups WHERE machine_id = %s", [machine_id]
+        "SELECT interface_id, project_id, network_id, group_ids FROM interface_groups WHERE machine_id = %s",
+        [machine_id],
     ).fetchone()
     assert row is not None
     return _policies(sql, [row])[row[0]]
@@ -93,9 +97,12 @@ def test_rules_as_ooi_writes_them_are_understood(client: Client) -> None:
         [{"type": "inbound", "protocol": "tcp", "port": {}}],
         [{"type": "inbound", "protocol": "tcp", "range": "10.0.0.0/33"}],
         [{"type": "inbound", "protocol": "tcp", "range": 7}],
+        [{"type": "inbound", "protocol": "tcp", "range": "fe80::%foo/10"}],
+        [{"type": "inbound", "protocol": "tcp", "range": "10.0.0.5/0.0.0.255"}],
         [{"type": "inbound", "protocol": "tcp", "range": "10.0.0.0/8", "ipversion": "IPv6"}],
         [{"type": "inbound", "protocol": "tcp", "group": "nobody"}],
         [{"type": "inbound", "protocol": "tcp", "group": f"/securitygroup/{uuid4()}"}],
+        [{"type": "inbound", "protocol": "tcp", "group": f"/compute/{uuid4()}"}],
         [{"type": "inbound", "protocol": "tcp", "drop": True}],
         [{"type": "inbound", "protocol": "tcp", "port": str(port)} for port in range(101)],
         "not JSON",
@@ -160,6 +167,22 @@ def test_group_is_joined_and_left_while_the_compute_runs(client: Client, cloud: 
     assert client.send("DELETE", group).status_code == 409
     assert client.send("DELETE", link).status_code == 200
     assert client.send("DELETE", group).status_code == 200
+
+
+def test_compute_joins_each_group_once_and_no_more_than_it_may_whoever_asks_at_once(cloud: Cloud) -> None:
+    machine = cloud.create_machine(NewMachine()).id
+    groups = [cloud.create_group(NewGroup()).id for _ in range(GROUPS_OF_MACHINE_MAX + 4)]
+
+    def join(group_id: UUID) -> bool:
+        try:
+            Cloud(cloud._database, cloud.caller, cloud._sizes, "small").join_group(machine, NewGroupLink(group_id))
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(join, groups[:1] * 8)) == 1
+        assert sum(pool.map(join, groups[1:])) == GROUPS_OF_MACHINE_MAX - 1
 
 
 def test_group_that_goes_takes_the_rules_about_it_along(client: Client) -> None:

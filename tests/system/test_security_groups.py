@@ -230,6 +230,24 @@ def test_ping_is_answered_and_unasked_answers_are_not_taken(site: Site, family: 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_both_sides_may_ping_each_other_at_once(site: Site, family: int) -> None:
+    one, other = (site.guest(rule_in("icmp"), OUT_OPEN) for _ in range(2))
+    for _ in range(2):
+        for asking, asked in ((one, other), (other, one)):
+            assert passes(asking, asked, packet(asking, asked, "echo-request", family=family))
+            assert passes(asked, asking, packet(asked, asking, "echo-reply", family=family))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_who_may_only_be_asked_is_answered_by_who_may_only_ask(site: Site, family: int) -> None:
+    asking, asked = site.guest(OUT_OPEN, rule_in("icmp")), site.guest(rule_in("icmp"))
+    assert passes(asking, asked, packet(asking, asked, "echo-request", family=family))
+    assert passes(asked, asking, packet(asked, asking, "echo-reply", family=family))
+    assert not passes(asked, asking, packet(asked, asking, "echo-request", family=family))
+    assert passes(asking, asked, packet(asking, asked, "echo-request", family=family))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_protocols_without_ports_are_answered_by_address(site: Site, family: int) -> None:
     client, server = site.guest(OUT_OPEN), site.guest(rule_in(), OUT_OPEN)
     assert not passes(server, client, packet(server, client, "gre", family=family))
