@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import io
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any, TypeVar, cast
@@ -22,6 +24,9 @@ from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import ThreadWorker
 
+from backends.errors import TryLater
+from cdmi_server.call import AT_LENGTH
+
 CLIENTS_AT_ONCE = 64
 """Of one worker: each may cost a body's memory and a thread that mostly waits."""
 LEAST_BYTES_PER_S = 256 << 10
@@ -30,6 +35,8 @@ SENT_AT_ONCE_BYTES = 1 << 20
 READ_AT_ONCE_BYTES = 1 << 20
 TRANSFERS_AT_ONCE = CLIENTS_AT_ONCE * 3 // 4
 """Of one worker: large bodies, up or down, hold their threads for as long as they last, and leave some to others."""
+AT_LENGTH_AT_ONCE = 2
+"""Of one worker: work that takes long for an answer that is short, each of which keeps a processor busy."""
 LARGE_BYTES = 1 << 20
 """An answer beyond this counts as a transfer: what is smaller is soon with the client, or with the kernel."""
 RETRY_AFTER_S = 5
@@ -187,6 +194,30 @@ class Arriving:
         return bytes(data)
 
 
+@contextmanager
+def at_length(
+    free: threading.BoundedSemaphore, lengthy: threading.BoundedSemaphore, client: socket.socket | None
+) -> Iterator[Callable[[], None]]:
+    """Around work that takes long: it gives up its place, and the function it gets ends it once the client has gone."""
+    if not lengthy.acquire(blocking=False):
+        raise TryLater("too much that takes long is under way")
+    free.release()
+    try:
+        yield partial(check_present, client)
+    finally:
+        lengthy.release()
+        free.acquire()
+
+
+def check_present(client: socket.socket | None) -> None:
+    """`ConnectionResetError` if the client has closed its end."""
+    if client is not None:
+        poll = select.poll()
+        poll.register(client, select.POLLRDHUP)
+        if poll.poll(0):
+            raise ConnectionResetError(errno.ECONNRESET, "the client has gone")
+
+
 class Answered:
     """An answer of which the server must tell when it has been sent, or never will be."""
 
@@ -228,6 +259,7 @@ def in_turn(application: Wsgi, places: int, read_before_bytes: int) -> Wsgi:
     """The application with at most `places` requests at work at a time, each with the start of its body at hand."""
     free = threading.BoundedSemaphore(places)
     transfers = threading.BoundedSemaphore(TRANSFERS_AT_ONCE)
+    lengthy = threading.BoundedSemaphore(AT_LENGTH_AT_ONCE)
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         announced = environ.get("CONTENT_LENGTH") or "0"
@@ -245,6 +277,7 @@ def in_turn(application: Wsgi, places: int, read_before_bytes: int) -> Wsgi:
         if is_transfer and not transfers.acquire(blocking=False):
             return busy(start_response)
         begun: list[tuple[str, Sequence[tuple[str, str]]]] = []
+        environ[AT_LENGTH] = partial(at_length, free, lengthy, environ.get("gunicorn.socket"))
         environ["wsgi.input"] = Arriving(first, body, free) if is_transfer else io.BytesIO(first)
         try:
             with free:

@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 
 from altostratus import logs
 from altostratus.application import cdmi_site_of, create_application, site_of
-from altostratus.patience import PatientWorker, Wsgi, in_turn
+from altostratus.patience import AT_LENGTH_AT_ONCE, PatientWorker, Wsgi, in_turn
 from altostratus.settings import Settings
 from backends.cloud.queries import run_queries
 from backends.cloud.values import sweep_values
@@ -36,7 +36,7 @@ class Gateway(BaseApplication):  # type: ignore[misc]
         self._settings = settings
         PatientWorker.limit_s = settings.request_s
         # Three more for the queries and for versions that get too old, which go on beside the requests.
-        self._database = Database(settings.conninfo, connections=settings.threads + 3)
+        self._database = Database(settings.conninfo, connections=settings.threads + AT_LENGTH_AT_ONCE + 3)
         super().__init__()
 
     def load_config(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -192,6 +192,13 @@ class ObjectChanges:
 
 
 NO_CHANGES = ObjectChanges()
+
+Change = Callable[[Found], ObjectChanges]
+"""What is to become of an object, from what it is once nobody else can change it: what was read before may be old."""
+
+
+def unchanged(_: Found) -> ObjectChanges:
+    return NO_CHANGES
 
 
 class Referred(CloudError):

@@ -24,6 +24,7 @@ HASHED_LATER_MAX_BYTES: Final = 64 << 20
 CHUNK_BYTES: Final = 256 << 10
 FLUSHED_BYTES: Final = 32 << 20
 """The disk begins with each so much while the rest still arrives, and has little left to do at the end."""
+COPIED_AT_ONCE_BYTES: Final = 64 << 20
 FICLONE: Final = 0x40049409
 
 
@@ -52,6 +53,8 @@ class Received:
         self._file = file
         self._flushed_bytes = 0
         self.size_bytes = 0
+        self.was_kept = False
+        """Under a name, by a change that has been taken back if it is to be kept once more."""
 
     @property
     def inline(self) -> bytes | None:
@@ -106,6 +109,12 @@ class Received:
             return hashlib.sha256(inline).digest()
         return sha256_of(self.file)
 
+    def renew(self) -> None:
+        """Another file with the same bytes: Linux gives a file no name again that has lost the one it had."""
+        with self.file as old:
+            self._file = _nameless(self._folder)
+            copy_into(old, self, self.size_bytes)
+
     def cut(self, size_bytes: int) -> None:
         """Takes off what a write in place that failed may have left behind the value."""
         os.ftruncate(self.file.fileno(), size_bytes)
@@ -144,6 +153,9 @@ class Values:
 
     def keep(self, received: Received) -> UUID:
         """On the disk and under a name; unswept until `received` is closed."""
+        if received.was_kept:
+            received.renew()
+        received.was_kept = True
         file = received.file
         with _room():
             os.fsync(file.fileno())
@@ -186,22 +198,38 @@ def sha256_of(file: BinaryIO) -> bytes:
     return digest.digest()
 
 
-def copy_into(source: BinaryIO, target: Received, size_bytes: int) -> None:
+def copy_into(
+    source: BinaryIO,
+    target: Received,
+    size_bytes: int,
+    *,
+    first: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """So much of `source`, sharing its blocks where the file system can, leaving out its holes where not.
 
-    A write in place that failed may have left more than belongs to the value.
+    A write in place that failed may have left more than belongs to the value. `check` may end it by an exception.
     """
     file = target.file
     with _room():
-        try:
-            fcntl.ioctl(file.fileno(), FICLONE, source.fileno())
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise
-            for start, end in data_ranges(source, size_bytes):
-                copy_range(source.fileno(), start, file.fileno(), start, end - start)
+        if first > 0 or not _clone(source, file):
+            for start, end in data_ranges(source, first + size_bytes, first):
+                for at in range(start, end, COPIED_AT_ONCE_BYTES):
+                    check()
+                    copy_range(source.fileno(), at, file.fileno(), at - first, min(COPIED_AT_ONCE_BYTES, end - at))
         os.ftruncate(file.fileno(), size_bytes)
     target.size_bytes = size_bytes
+
+
+def _clone(source: BinaryIO, target: BinaryIO) -> bool:
+    """False where the file system can't share blocks."""
+    try:
+        fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 def write_at(target: Received, offset: int, piece: Received) -> None:
@@ -232,9 +260,9 @@ def copy_range(source: int, source_offset: int, target: int, target_offset: int,
         source_offset, target_offset, count = source_offset + copied, target_offset + copied, count - copied
 
 
-def data_ranges(file: BinaryIO, size_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where the file has blocks: (start, end) of each part."""
-    end = 0
+def data_ranges(file: BinaryIO, size_bytes: int, first: int = 0) -> Iterator[tuple[int, int]]:
+    """Where the file has blocks from `first` on: (start, end) of each part."""
+    end = first
     while end < size_bytes:
         try:
             start = os.lseek(file.fileno(), end, os.SEEK_DATA)
@@ -243,7 +271,8 @@ def data_ranges(file: BinaryIO, size_bytes: int) -> Iterator[tuple[int, int]]:
                 return
             raise
         end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-        yield start, min(end, size_bytes)
+        if start < size_bytes:
+            yield start, min(end, size_bytes)
 
 
 def _write_all(file: BinaryIO, data: bytes | bytearray) -> None:

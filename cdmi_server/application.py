@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -88,6 +89,7 @@ class Tree:
         place = call.place
         replaces = version is Version.V2 and request.method == "PUT"
         call.cloud.present_with(Presentation(self._site, version, replaces=replaces))
+        call.cloud.change_only_if(partial(plain.check_preconditions, call))
         response.set_header("Vary", "Accept")
         if place.capabilities is not None:
             self._capabilities.answer(call, place.capabilities)
@@ -95,7 +97,7 @@ class Tree:
             self._capabilities.answer(call, place.address.names, place.address.start)
         elif place.is_pool:
             objectid.answer(call)
-        elif (names := domains.names_of(call)) is not None or (names := domains.names_of(call)) is not None:
+        elif (names := domains.names_of(call)) is not None:
             domains.answer(call, names)
         elif (names := disks.names_of(call)) is not None:
             disks.answer(call, names)
@@ -159,6 +161,8 @@ def _read(call: Call) -> None:
 def _put(call: Call) -> None:
     existing = _existing(call)
     refuse_version(existing)
+    if existing is None and call.request.get_header("If-Match") is not None:
+        raise falcon.HTTPPreconditionFailed(description="If-Match is given, but there is no object.")
     if request_profile(call.request, call.version) is Profile.HTTP:
         if call.place.slash:
             _refuse_other_kind(existing, ObjectKind.CONTAINER)
@@ -286,11 +290,11 @@ def _refuse_other_kind(existing: Found | None, kind: ObjectKind) -> None:
 
 def _redirect(call: Call, referred: Referred) -> None:
     """302 to where the reference points (its URI may be relative to the root), with the rest of the way."""
-    target = referred.target
+    target = quote(referred.target, safe=URL_CHARACTERS)
     if "://" not in target:
-        root = ROOTS[call.version]
-        target = call.request.prefix + (target if target.startswith(ROOTS[Version.V1]) else root + target.lstrip("/"))
-    target = quote(target, safe=URL_CHARACTERS)
+        path, mark, asked = referred.target.partition("?")
+        path = path if path.startswith(ROOTS[Version.V1]) else ROOTS[call.version] + path.lstrip("/")
+        target = call.request.prefix + escaped(path) + mark + quote(asked, safe=URL_CHARACTERS)
     if referred.rest:
         target = target.rstrip("/") + "/" + escaped("/".join(referred.rest)) + ("/" if call.place.slash else "")
     query = call.request.query_string

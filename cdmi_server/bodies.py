@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 
 from backends.errors import Invalid, NotAllowed
-from backends.objects import Encoding, Metadata
+from backends.objects import Encoding, Found, Metadata, ObjectChanges
 from cdmi_server.call import Call
-from cdmi_server.paths import domain_uri, parse_uri
+from cdmi_server.metadata import changed_metadata
+from cdmi_server.paths import check_url, domain_uri, parse_uri
 from cdmi_server.site import Site
 from renderers.cdmi.json import decode_base64
 from renderers.cdmi.representation import CdmiError, Version
@@ -45,6 +46,7 @@ DEFINED = frozenset(
 """The standard's fields; others are kept for the client and mean nothing here (1.1.1 §8.1)."""
 MIMETYPE_MAX_CHARACTERS = 255
 VALUES_AT_ONCE_MAX = 1000
+TARGET_MAX_CHARACTERS = 4096
 
 
 def one_source(body: Mapping[str, Any], supported: tuple[str, ...]) -> str | None:
@@ -78,6 +80,13 @@ def changed_fields(call: Call, old: Metadata, body: Mapping[str, Any]) -> Metada
     """As `other_fields`, added to those that are there, if the URI doesn't leave them out. None: no change."""
     given = {name: value for name, value in body.items() if name not in DEFINED and name in call.selection}
     return _bounded(call.site, {**old, **given}) if given else None
+
+
+def changes_of(call: Call, body: Mapping[str, Any], encoding: Encoding | None, now: Found) -> ObjectChanges:
+    """By an update of a data object, of what it is now."""
+    metadata = changed_metadata(call.site, now.object.metadata, body, call.selection)
+    fields = changed_fields(call, now.object.fields, body)
+    return ObjectChanges(metadata, mimetype_of(body), encoding, call.completion, fields)
 
 
 def _bounded(site: Site, fields: Metadata) -> Metadata:
@@ -146,6 +155,18 @@ def _element(value: Any, number: int, count: int) -> Any:
     if not isinstance(value, list) or len(value) != count:
         raise Invalid(f"the body has {count} values: expected arrays of {count} for the other fields")
     return value[number]
+
+
+def target_of(call: Call, body: Mapping[str, Any]) -> str:
+    """Where a reference leads: any web address, or a place here."""
+    target = field_text(body, "reference")
+    if len(target) > TARGET_MAX_CHARACTERS or not target.isprintable():
+        raise Invalid(f"the reference must be a URI of at most {TARGET_MAX_CHARACTERS} characters")
+    if target.startswith(("http://", "https://")):
+        check_url(target, "reference")
+    else:
+        parse_uri(target, call.request.prefix, call.site.enterprise_number, "reference")
+    return target
 
 
 def field_text(body: Mapping[str, Any], name: str) -> str:

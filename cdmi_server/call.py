@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -19,6 +20,8 @@ from renderers.cdmi.fields import Selection, parse_fields
 from renderers.cdmi.representation import Version
 
 CHUNK_BYTES = 1 << 20
+AT_LENGTH = "altostratus.at_length"
+"""Where the server leaves how to begin what may take long, if it has something for that."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,22 @@ class Call:
         if partial not in ("true", "false"):
             raise falcon.HTTPBadRequest(description=f"X-CDMI-Partial is {partial[:40]!r}: expected true or false.")
         return PROCESSING if partial == "true" else COMPLETE
+
+    @contextmanager
+    def at_length(self) -> Iterator[Callable[[], None]]:
+        """Around work that may take long, of which few go on at once (503): beside other requests.
+
+        What it gives is to be called between pieces, and ends the work when the client has gone.
+        """
+        begin = self.request.env.get(AT_LENGTH)
+        if begin is None:
+            yield lambda: None
+            return
+        with begin() as check:
+            try:
+                yield check
+            except ConnectionError:
+                raise falcon.HTTPError(falcon.HTTP_408, description="The client has gone.") from None
 
     def check_version(self) -> None:
         """CDMI requests of 1.x must say which version they speak; the answer says which it is."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import falcon
 
 from backends.acl import AceMask
+from backends.errors import Invalid
 from backends.objects import SNAPSHOTS, Address, Found, NewObject, ObjectChanges, ObjectKind
 from cdmi_server import bodies, relocation, serialization
 from cdmi_server.call import Call
@@ -92,16 +94,24 @@ def marked(name: str, kind: ObjectKind) -> str:
 
 def update(call: Call, found: Found, body: dict[str, Any]) -> None:
     bodies.check_fields(call, body, frozenset({"snapshot"}))
+    change = partial(changes_of, call, body)
     if bodies.one_source(body, ("copy",)):
+        if "snapshot" in body:
+            raise Invalid("the body has copy and snapshot: expected one of them at a time")
         relocation.copy_onto(call, found, body)
+    elif "snapshot" in body:
+        name = bodies.field_text(body, "snapshot").removesuffix("/")
+        call.cloud.snapshot_container(found, name, change)
     else:
-        metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
-        fields = bodies.changed_fields(call, found.object.fields, body)
-        if metadata is not None or fields is not None:
-            call.cloud.change_object(found, ObjectChanges(metadata, fields=fields))
-    if "snapshot" in body:
-        call.cloud.snapshot_container(found, bodies.field_text(body, "snapshot").removesuffix("/"))
+        call.cloud.change_object(found, change)
     call.response.status = falcon.HTTP_204
+
+
+def changes_of(call: Call, body: dict[str, Any], now: Found) -> ObjectChanges | None:
+    """By an update of a container or a queue; None where it asks for none."""
+    metadata = changed_metadata(call.site, now.object.metadata, body, call.selection)
+    fields = bodies.changed_fields(call, now.object.fields, body)
+    return None if metadata is None and fields is None else ObjectChanges(metadata, fields=fields)
 
 
 def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
@@ -112,7 +122,7 @@ def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
     else:
         metadata = new_metadata(call.site, body.get("metadata", {}))
         changes = ObjectChanges(metadata, fields=bodies.other_fields(call.site, body))
-        call.cloud.change_object(found, changes)
+        call.cloud.change_object(found, lambda _: changes)
     answer_created(call, call.cloud.find_object(found.address))
 
 

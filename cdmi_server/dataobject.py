@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, BinaryIO
 
 import falcon
@@ -13,9 +14,9 @@ from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, Obje
 from cdmi_server import bodies, multipart, relocation, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import JSON_VALUES, SYSTEM, VERSION, claims
-from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.metadata import new_metadata
 from cdmi_server.negotiation import check_acceptable
-from cdmi_server.paths import check_url, escaped, parse_uri
+from cdmi_server.paths import escaped
 from cdmi_server.values import encoded_value, pieces
 from cdmi_server.views import common_fields, metadata_field, path_of, select
 from renderers.cdmi import json, ranges
@@ -40,9 +41,7 @@ SOURCES = ("value", "reference", "serialize", *relocation.SOURCES, *serializatio
 def create(call: Call, address: Address | None, body: dict[str, Any]) -> None:
     """PUT of a name or POST to a container; `address` None is POST to /cdmi_objectid/."""
     bodies.check_fields(call, body, frozenset())
-    source = bodies.one_source(
-        body, ("value", "reference", "serialize", *relocation.SOURCES, *serialization.SERIALIZED)
-    )
+    source = bodies.one_source(body, SOURCES)
     if source == "reference":
         create_reference(call, address, body)
         return
@@ -83,13 +82,7 @@ def create_reference(call: Call, address: Address | None, body: dict[str, Any]) 
     """Nothing but the URI may be said, and it never changes."""
     if set(body) != {"reference"}:
         raise Invalid(f"a reference has no other fields, but the body has {', '.join(sorted(body))[:200]}")
-    target = bodies.field_text(body, "reference")
-    if len(target) > 4096 or not target.isprintable():
-        raise Invalid("the reference must be a URI of at most 4096 characters")
-    if target.startswith(("http://", "https://")):
-        check_url(target, "reference")
-    else:
-        parse_uri(target, call.request.prefix, call.site.enterprise_number, "reference")
+    target = bodies.target_of(call, body)
     call.cloud.create_object(address, NewObject(ObjectKind.REFERENCE, target=target))
     call.response.status = falcon.HTTP_201
 
@@ -166,20 +159,22 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
         return
     encoding = bodies.encoding_of(call, body)
     asked = call.selection.range_of("value")
-    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
     if asked is not None:
         _update_range(call, found, body, asked)
         return
-    if source is None and encoding is not None and encoding is not found.object.encoding:
-        _check_encoding(call, found, encoding)
-    fields = bodies.changed_fields(call, found.object.fields, body)
-    changes = ObjectChanges(metadata, bodies.mimetype_of(body), encoding, call.completion, fields)
     if source is None:
-        call.cloud.change_object(found, changes)
+
+        def change(now: Found) -> ObjectChanges:
+            if encoding is not None and encoding is not now.object.encoding:
+                _check_encoding(call, now, encoding)
+            return bodies.changes_of(call, body, encoding, now)
+
+        call.cloud.change_object(found, change)
     else:
+        encoding = encoding or found.object.encoding
         with call.cloud.receive_value() as received:
-            received.write(bodies.value_of(body, encoding or found.object.encoding))
-            call.cloud.change_object(found, changes, received)
+            received.write(bodies.value_of(body, encoding))
+            call.cloud.change_object(found, partial(bodies.changes_of, call, body, encoding), received)
     call.response.status = falcon.HTTP_204
 
 
@@ -189,12 +184,10 @@ def _update_range(call: Call, found: Found, body: dict[str, Any], asked: ByteRan
         raise Invalid("the URI names a range of the value: expected the body to have a value in base64")
     data = json.decode_base64(body["value"])
     _check_length(len(data), asked)
-    metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
-    fields = bodies.changed_fields(call, found.object.fields, body)
-    changes = ObjectChanges(metadata, bodies.mimetype_of(body), Encoding.BASE64, call.completion, fields)
     with call.cloud.receive_value() as received:
         received.write(data)
-        call.cloud.write_value_ranges(found, [Piece(asked.first, received)], changes)
+        change = partial(bodies.changes_of, call, body, Encoding.BASE64)
+        call.cloud.write_value_ranges(found, [Piece(asked.first, received)], change)
     call.response.status = falcon.HTTP_204
 
 
@@ -231,5 +224,5 @@ def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
     )
     with call.cloud.receive_value() as received:
         received.write(bodies.value_of(body, encoding))
-        call.cloud.change_object(found, changes, received)
+        call.cloud.change_object(found, lambda _: changes, received)
     answer_created(call, call.cloud.find_object(found.address))

@@ -118,30 +118,38 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         _create(call, names[0], body)
         return
     source = bodies.one_source(body, ("copy",))
+    original = _source(call, body["copy"]) if source else None
     whole = call.version is Version.V2 and call.request.method == "PUT" and not (source or "snapshot" in body)
-    if whole:
-        metadata: Mapping[str, Any] | None = new_metadata(call.site, body.get("metadata", {}))
-        fields: Mapping[str, Any] | None = bodies.other_fields(call.site, body)
-    else:
-        fields = bodies.changed_fields(call, disk.fields, body)
-        metadata = changed_metadata(call.site, {**disk.metadata, SIZE: str(disk.size_bytes)}, body, call.selection)
-        is_named = SIZE in (call.selection.parts_of("metadata") or ())
-        if is_named and metadata is not None and SIZE not in metadata:
-            raise Invalid(f"{SIZE} can't be deleted: expected a number of bytes")
     with call.cloud.atomically():
+        call.cloud.hold([disk.id, *([original.id] if original else [])])
+        disk = call.cloud.named_disk(disk.name)
+        metadata, fields = _changes(call, disk, body, whole=whole)
         asked = Asked() if metadata is None else _split(metadata)
         call.cloud.change_named_disk(disk, asked.wishes, asked.own, fields)
         if "exports" in body or whole:
             exports.change(call, disk, body.get("exports", {}))
         if "snapshot" in body:
             call.cloud.snapshot_named_disk(disk, bodies.field_text(body, "snapshot").removesuffix("/"))
-        if source is not None:
-            call.cloud.restore_disk(disk.id, _source(call, body[source]).id)
+        if original is not None:
+            call.cloud.restore_disk(disk.id, original.id)
     call.response.status = falcon.HTTP_202 if source or "snapshot" in body else falcon.HTTP_204
     if whole:
         call.answer_json(
             CONTAINER, disk_views.disk_fields(call, call.cloud.named_disk(disk.name)), status=falcon.HTTP_201
         )
+
+
+def _changes(
+    call: Call, disk: NamedDisk, body: dict[str, Any], *, whole: bool
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """The metadata, its size among them, and the client's own fields; None: as they are."""
+    if whole:
+        return new_metadata(call.site, body.get("metadata", {})), bodies.other_fields(call.site, body)
+    metadata = changed_metadata(call.site, {**disk.metadata, SIZE: str(disk.size_bytes)}, body, call.selection)
+    is_named = SIZE in (call.selection.parts_of("metadata") or ())
+    if is_named and metadata is not None and SIZE not in metadata:
+        raise Invalid(f"{SIZE} can't be deleted: expected a number of bytes")
+    return metadata, bodies.changed_fields(call, disk.fields, body)
 
 
 def _create(call: Call, name: str, body: dict[str, Any]) -> None:

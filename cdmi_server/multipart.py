@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import falcon
@@ -15,11 +16,11 @@ from falcon.util import BufferedReader as FastBufferedReader
 
 from backends.cloud.values import Piece
 from backends.errors import Invalid
-from backends.objects import Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from backends.objects import Address, Encoding, Found, NewObject, ObjectKind
 from cdmi_server import bodies
 from cdmi_server.call import CHUNK_BYTES, Call
 from cdmi_server.capabilities import SYSTEM, claims
-from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.metadata import new_metadata
 from cdmi_server.negotiation import MULTIPART, accepted, media_type
 from renderers.cdmi import json
 from renderers.cdmi.ranges import parse_content_range
@@ -99,17 +100,12 @@ def update(call: Call, found: Found) -> None:
         parts = read(call, stack, found)
         _check(call, parts)
         encoding = bodies.encoding_of(call, parts.fields)
-        changes = ObjectChanges(
-            changed_metadata(call.site, found.object.metadata, parts.fields, call.selection),
-            bodies.mimetype_of(parts.fields),
-            encoding or (Encoding.BASE64 if parts.is_ranged else parts.encoding),
-            call.completion,
-            bodies.changed_fields(call, found.object.fields, parts.fields),
-        )
+        encoding = encoding or (Encoding.BASE64 if parts.is_ranged else parts.encoding)
+        change = partial(bodies.changes_of, call, parts.fields, encoding)
         if parts.is_ranged:
-            call.cloud.write_value_ranges(found, parts.pieces, changes)
+            call.cloud.write_value_ranges(found, parts.pieces, change)
         else:
-            call.cloud.change_object(found, changes, parts.pieces[0].data)
+            call.cloud.change_object(found, change, parts.pieces[0].data)
     call.response.status = falcon.HTTP_204
 
 

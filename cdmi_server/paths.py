@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from backends.errors import Invalid, NotFound
@@ -17,6 +18,7 @@ BY_ID = "cdmi_objectid"
 CAPABILITIES = "cdmi_capabilities"
 DOMAINS = "cdmi_domains"
 ROOT = Address()
+URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 MARKS = {ObjectKind.CONTAINER: "/", ObjectKind.REFERENCE: "?"}
 
 
@@ -67,20 +69,19 @@ def object_identity(text: str, enterprise: int) -> UUID:
 def parse_uri(uri: object, own_origin: str, enterprise: int, what: str) -> tuple[Place, str]:
     """A place in this server's tree that a body names, and the query after it.
 
-    It may be a whole URL of this server, a path with the root, or a path from the root on.
+    It may be a whole URL of this server, a path with the root, or a path from the root on. In JSON names stand as they
+    are, without escapes (1.1.1 §5.13.4): '%' and '#' are characters of a name like others, and a name has no '?'.
     """
     if not isinstance(uri, str) or not uri or len(uri) > 8192:
         raise CdmiError(f"{what} must be the URI of an object")
-    try:
-        parts = urlsplit(uri)
-        path = unquote_to_bytes(parts.path).decode("utf-8")
-    except (ValueError, UnicodeDecodeError):
-        raise CdmiError(f"{what} is {uri[:100]!r}, which is no URI") from None
-    if (parts.scheme or parts.netloc) and f"{parts.scheme}://{parts.netloc}".lower() != own_origin.lower():
-        raise CdmiError(f"{what} is {uri[:100]!r}: objects of other servers can't be used")
+    path, _, query = uri.partition("?")
+    if URL.match(path):
+        if path[: len(own_origin) + 1].lower() != f"{own_origin}/".lower():
+            raise CdmiError(f"{what} is {uri[:100]!r}: objects of other servers can't be used")
+        path = path[len(own_origin) :]
     if path.startswith(ROOTS[Version.V1]):
         path = split_root(path)[1]
-    return parse_place(path.removeprefix("/"), enterprise), parts.query
+    return parse_place(path.removeprefix("/"), enterprise), query
 
 
 def check_url(url: str, what: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import Message
 
 import falcon
 
 from backends.acl import AceMask
 from backends.cloud.values import Piece
-from backends.errors import Invalid, NotFound
+from backends.errors import Conflict, Invalid, NotFound
 from backends.objects import COMPLETE, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from backends.values import Received
 from cdmi_server import bodies
 from cdmi_server.call import Call
 from cdmi_server.container import marked, new_address
@@ -40,7 +42,7 @@ def read_value(call: Call, found: Found) -> None:
             "Last-Modified": stored.modified_at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
         }
     )
-    if call.request.get_header("If-None-Match") in (etag(call, found), "*"):
+    if _names_tag(call.request.get_header("If-None-Match"), etag(call, found)):
         response.status = falcon.HTTP_304
         if not isinstance(value, bytes):
             value.close()
@@ -97,14 +99,12 @@ def write_value(call: Call, existing: Found | None) -> None:
     mimetype, encoding = _announced(request)
     part = announced_range(request)
     if existing is None:
-        if request.get_header("If-Match") is not None:
-            raise falcon.HTTPPreconditionFailed(description="If-Match is given, but there is no object.")
         near = call.cloud.may_create(address, ObjectKind.DATAOBJECT)
     else:
         near = existing
         if existing.object.kind is not ObjectKind.DATAOBJECT:
             raise Invalid(f"{existing.object.name!r} is a {existing.object.kind}: its value can't be set by plain HTTP")
-        _check_preconditions(call, existing)
+        check_preconditions(call, existing)  # and again when it has all come
         call.cloud.require(existing, AceMask.WRITE_OBJECT)
     with call.cloud.receive_value(near) as received:
         if part is None:
@@ -113,23 +113,40 @@ def write_value(call: Call, existing: Found | None) -> None:
         received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 and part is None else chunks)
         if part is not None and received.size_bytes != part.count:
             raise Invalid(f"the body has {received.size_bytes} bytes, but Content-Range {part} has {part.count}")
-        if existing is None and part is None:
-            new = NewObject(ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", encoding, completion)
-            made = call.cloud.create_object(address, new, received)
-            call.response.set_header("ETag", etag(call, made))
-        elif part is None and existing is not None:
-            changes = ObjectChanges(None, mimetype, encoding if mimetype else Encoding.BASE64, completion)
-            call.cloud.change_object(existing, changes, received)
-        elif part is not None:
-            if existing is None:
-                new = NewObject(
-                    ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", Encoding.BASE64, completion
-                )
-                call.cloud.create_with_ranges(address, new, [Piece(part.first, received)])
+        if existing is None:
+            encoding_of_new = encoding if part is None else Encoding.BASE64
+            new = NewObject(
+                ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", encoding_of_new, completion
+            )
+            try:
+                _create(call, new, part, received)
+            except Conflict:
+                # Somebody else was faster: this is a change then, if its preconditions are met.
+                existing = call.cloud.find_object(address)
+                if existing.object.kind is not ObjectKind.DATAOBJECT:
+                    raise
             else:
-                changes = ObjectChanges(None, None, Encoding.BASE64, completion)
-                call.cloud.write_value_ranges(existing, [Piece(part.first, received)], changes)
-    call.response.status = falcon.HTTP_201 if existing is None else falcon.HTTP_204
+                call.response.status = falcon.HTTP_201
+                return
+        encoding = encoding if mimetype else Encoding.BASE64
+        _change(call, existing, ObjectChanges(None, mimetype, encoding, completion), part, received)
+    call.response.status = falcon.HTTP_204
+
+
+def _create(call: Call, new: NewObject, part: ByteRange | None, received: Received) -> None:
+    if part is None:
+        made = call.cloud.create_object(call.place.address, new, received)
+        call.response.set_header("ETag", etag(call, made))
+    else:
+        call.cloud.create_with_ranges(call.place.address, new, [Piece(part.first, received)])
+
+
+def _change(call: Call, existing: Found, changes: ObjectChanges, part: ByteRange | None, received: Received) -> None:
+    if part is None:
+        call.cloud.change_object(existing, lambda _: changes, received)
+    else:
+        in_part = replace(changes, mimetype=None, encoding=Encoding.BASE64)
+        call.cloud.write_value_ranges(existing, [Piece(part.first, received)], lambda _: in_part)
 
 
 def post_value(call: Call, container: Found | None) -> None:
@@ -219,12 +236,19 @@ def announced_range(request: falcon.Request) -> ByteRange | None:
     return parse_content_range(ranged.strip().replace("=", " ", 1) + "/*") if ranged is not None else None
 
 
-def _check_preconditions(call: Call, existing: Found) -> None:
+def check_preconditions(call: Call, existing: Found) -> None:
+    """RFC 9110 §13.1: of a change to what exists, as it is now."""
     tag = etag(call, existing)
-    if call.request.get_header("If-None-Match") in ("*", tag):
+    if _names_tag(call.request.get_header("If-None-Match"), tag):
         raise falcon.HTTPPreconditionFailed(description="If-None-Match is given, but the object exists.")
-    if call.request.get_header("If-Match") not in (None, "*", tag):
+    expected = call.request.get_header("If-Match")
+    if expected is not None and not _names_tag(expected, tag):
         raise falcon.HTTPPreconditionFailed(description=f"If-Match is given, but the object's ETag is {tag}.")
+
+
+def _names_tag(header: str | None, tag: str) -> bool:
+    """Whether a list of entity tags, none of which has a comma here, has this one."""
+    return header is not None and not {"*", tag}.isdisjoint(item.strip() for item in header.split(","))
 
 
 def _as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import falcon
@@ -9,12 +10,13 @@ import falcon
 from backends.acl import AceMask
 from backends.cloud.queues import LAST_POSITION, QueueValue
 from backends.errors import Invalid
-from backends.objects import Address, Found, NewObject, ObjectChanges, ObjectKind
+from backends.objects import Address, Found, NewObject, ObjectKind
 from cdmi_server import bodies, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
+from cdmi_server.container import changes_of
 from cdmi_server.dataobject import create_reference
-from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.metadata import new_metadata
 from cdmi_server.negotiation import check_acceptable
 from cdmi_server.paths import escaped
 from cdmi_server.relocation import SOURCES, copy_onto, relocate
@@ -96,10 +98,7 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
     if bodies.one_source(body, ("copy",)):
         copy_onto(call, found, body)
     else:
-        metadata = changed_metadata(call.site, found.object.metadata, body, call.selection)
-        fields = bodies.changed_fields(call, found.object.fields, body)
-        if metadata is not None or fields is not None:
-            call.cloud.change_object(found, ObjectChanges(metadata, fields=fields))
+        call.cloud.change_object(found, partial(changes_of, call, body))
     call.response.status = falcon.HTTP_204
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from backends.acl import AceMask
@@ -12,6 +13,7 @@ from backends.cloud.trees import NOT_COPIED
 from backends.cloud.versions import refuse_version
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from backends.values import Received, copy_into
 from cdmi_server import bodies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
@@ -78,22 +80,14 @@ def relocate(call: Call, address: Address | None, body: dict[str, Any], source: 
     with denied_as_invalid(source):
         if not selection:
             act = call.cloud.copy_object if source == "copy" else call.cloud.move_object
-            return act(found, address, _changes(call, body, found))
+            return act(found, address, partial(_changes, call, body))
         if source == "move":
             raise Invalid("move of single fields isn't possible: expected the URI of an object as a whole")
-        changes = _chosen(call, found, selection, body)
-        new = NewObject(
-            kind,
-            changes.metadata or {},
-            changes.mimetype or "text/plain",
-            changes.encoding or Encoding.UTF_8,
-            fields=changes.fields or {},
-        )
         if kind is not ObjectKind.DATAOBJECT:
-            return call.cloud.create_object(address, new)
+            return call.cloud.create_object(address, _new(kind, _chosen(call, found, selection, body)))
         with call.cloud.receive_value() as received:
-            received.fill(_chosen_value(call, found, selection))
-            return call.cloud.create_object(address, new, received)
+            found = _take_value(call, found, selection, received)
+            return call.cloud.create_object(address, _new(kind, _chosen(call, found, selection, body)), received)
 
 
 def copy_onto(call: Call, target: Found, body: dict[str, Any]) -> None:
@@ -102,16 +96,19 @@ def copy_onto(call: Call, target: Found, body: dict[str, Any]) -> None:
     source, selection = _source_and_fields(call, body, "copy", target.object.kind)
     with denied_as_invalid("copy"):
         if not selection:
-            metadata = changed_metadata(call.site, target.object.metadata, body, selection)
-            call.cloud.copy_onto(source, target, replace(_changes(call, body, source), metadata=metadata))
+
+            def change(source_now: Found, target_now: Found) -> ObjectChanges:
+                metadata = changed_metadata(call.site, target_now.object.metadata, body, selection)
+                return replace(_changes(call, body, source_now), metadata=metadata)
+
+            call.cloud.copy_onto(source, target, change)
             return
-        changes = _chosen(call, source, selection, body, target)
         if not any(field.name == "value" for field in selection):
-            call.cloud.change_object(target, changes)
+            call.cloud.change_object(target, partial(_chosen, call, source, selection, body))
             return
         with call.cloud.receive_value() as received:
-            received.fill(_chosen_value(call, source, selection))
-            call.cloud.change_object(target, changes, received)
+            source = _take_value(call, source, selection, received)
+            call.cloud.change_object(target, partial(_chosen, call, source, selection, body), received)
 
 
 def _check_fits(call: Call, body: dict[str, Any], source: str) -> None:
@@ -121,6 +118,16 @@ def _check_fits(call: Call, body: dict[str, Any], source: str) -> None:
         raise Invalid(f"X-CDMI-Partial doesn't go with {source}")
     if any(field.name in RANGED and field.part is not None for field in call.selection):
         raise Invalid(f"a range in the URI doesn't go with {source}: expected it in the URI of the source")
+
+
+def _new(kind: ObjectKind, chosen: ObjectChanges) -> NewObject:
+    return NewObject(
+        kind,
+        chosen.metadata or {},
+        chosen.mimetype or "text/plain",
+        chosen.encoding or Encoding.UTF_8,
+        fields=chosen.fields or {},
+    )
 
 
 def _changes(call: Call, body: dict[str, Any], source: Found) -> ObjectChanges:
@@ -153,13 +160,20 @@ def _chosen(
     return ObjectChanges(metadata, mimetype, encoding, fields=bodies.other_fields(call.site, fields))
 
 
-def _chosen_value(call: Call, source: Found, selection: Selection) -> Iterator[bytes]:
-    """The value, or the range of it that is named; nothing where it isn't."""
+def _take_value(call: Call, source: Found, selection: Selection, received: Received) -> Found:
+    """The value, or the range of it that is named, if it is; returns the source as it is with that value."""
     if not any(field.name == "value" for field in selection):
-        return
-    call.cloud.require(source, AceMask.READ_OBJECT)
+        return source
     now, value = call.cloud.open_value(source)
+    call.cloud.require(now, AceMask.READ_OBJECT)
     if now.object.completion != COMPLETE:
         raise Conflict("what is to be copied is still being written")
     asked = selection.range_of("value") or ByteRange(0, max(now.object.size_bytes - 1, 0))
-    yield from pieces(value, asked.within(now.object.size_bytes))
+    part = asked.within(now.object.size_bytes)
+    if isinstance(value, bytes) or part is None:
+        received.fill(pieces(value, part))
+        return now
+    with value, call.at_length() as check:
+        received.announce(part.count)
+        copy_into(value, received, part.count, first=part.first, check=check)
+    return now

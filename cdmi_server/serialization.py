@@ -31,6 +31,7 @@ CLAIMS = (
     *claims("container", "cdmi_deserialize_dataobject", "cdmi_deserialize_container", "cdmi_deserialize_queue"),
 )
 SERIALIZED = ("deserialize", "deserializevalue")
+SERIALIZED_MAX_BYTES = 1 << 30
 DEPTH_MAX = 24
 """Of containers in containers; each takes two levels of JSON."""
 ALONE = -1
@@ -50,8 +51,17 @@ def serialize(call: Call, address: Address | None, body: dict[str, Any]) -> Foun
     mimetype = bodies.mimetype_of(body) or MEDIA_TYPES[source.object.kind]
     new = NewObject(ObjectKind.DATAOBJECT, metadata, mimetype, fields=bodies.other_fields(call.site, body))
     with call.cloud.receive_value() as received:
-        received.fill(_texts(call, source, DEPTH_MAX))
+        with call.at_length() as check:
+            for text in _texts(call, source, DEPTH_MAX):
+                check()
+                if received.size_bytes + len(text) > SERIALIZED_MAX_BYTES:
+                    raise _too_large()
+                received.write(text)
         return call.cloud.create_object(address, new, received)
+
+
+def _too_large() -> Invalid:
+    return Invalid(f"serialized it would have more than {SERIALIZED_MAX_BYTES} bytes: serialize its parts")
 
 
 def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
@@ -77,6 +87,8 @@ def _texts(call: Call, found: Found, depth: int) -> Iterator[bytes]:
         case _ if found.object.current_version is not None and depth > 0:
             yield from _versioned_texts(call, found, fields)
         case _:
+            if found.object.size_bytes > SERIALIZED_MAX_BYTES:
+                raise _too_large()
             now, value = call.cloud.open_value(found)
             if now.object.completion != COMPLETE:
                 raise Conflict(f"{now.object.name!r} is still being written")
@@ -157,7 +169,7 @@ def _stored_text(call: Call, source: Found) -> bytes:
 
 def _make(call: Call, stack: ExitStack, address: Address | None, fields: dict[str, Any]) -> Found:
     if "reference" in fields:
-        target = bodies.field_text(fields, "reference")
+        target = bodies.target_of(call, fields)
         return call.cloud.create_object(address, NewObject(ObjectKind.REFERENCE, target=target))
     kind = KINDS.get(str(fields.get("objectType")))
     if kind is None:

@@ -7,7 +7,7 @@ A project's tree is its own: nobody else reaches it, by a path or by an ID. With
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -63,10 +63,17 @@ HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 """What ends a line, steers a terminal or turns text around: in a list of names, one would look like others."""
 Parts = dict[str, Any]
 """The columns that make a value."""
+PUT_INTO = "something was put into the container while it was being deleted"
 CHANGES = (Event.MODIFY_PROCESSING, Event.MODIFY_COMPLETE, Event.CREATE_COMPLETE)
 
 
 class ObjectDoor(VersionDoor):
+    _condition: Callable[[Found], None] | None = None
+
+    def change_only_if(self, condition: Callable[[Found], None]) -> None:
+        """`condition` is asked about whatever is changed or deleted, once nobody else can change it, and may refuse."""
+        self._condition = condition
+
     def children(self, container: Found, offset: int = 0, limit: int | None = None) -> Sequence[Child]:
         """By name. One query, whatever the container holds."""
         self.require(container, AceMask.LIST_CONTAINER)
@@ -180,9 +187,15 @@ class ObjectDoor(VersionDoor):
             return found
 
     @once_more
-    def change_object(self, found: Found, changes: ObjectChanges, value: Received | None = None) -> None:
-        """`value` replaces the whole value. Readers see all of the change or nothing."""
+    def change_object(
+        self, found: Found, change: Callable[[Found], ObjectChanges | None], value: Received | None = None
+    ) -> None:
+        """`value` replaces the whole value. Readers see all of the change or nothing. `change` says None: as it is."""
         with self._kept(value) as parts, self._change() as connection:
+            found = self._hold(connection, found)
+            changes = change(found)
+            if changes is None:
+                return
             found = self._changeable(connection, found, changes, valued=value is not None)
             self._write_changes(connection, found, changes)
             if value is not None:
@@ -196,8 +209,9 @@ class ObjectDoor(VersionDoor):
     def delete_object(self, found: Found) -> None:
         """With all that is below it. `Conflict` if somebody puts something there at the same time."""
         with self._change() as connection:
-            self._lock(connection, found)
-            found = self._find(Address(start=found.object.id))
+            found = self._hold(connection, found)
+            self._check_movable(found)
+            self._hold_tree(connection, found)
             self._check_deletable(connection, found)
             if found.object.version is not None:
                 self._delete_version(connection, found)
@@ -336,10 +350,30 @@ class ObjectDoor(VersionDoor):
         if connection.execute(query("objects.lock"), {"id": locked}).fetchone() is None:
             raise NotFound("the object has just been deleted")
 
-    def _changeable(self, connection: Connection, found: Found, changes: ObjectChanges, *, valued: bool) -> Found:
-        """The object as it is now, locked, if the caller may change it so."""
+    def _hold(self, connection: Connection, found: Found) -> Found:
+        """The object as it is now, locked, if the condition of the change is met."""
         self._lock(connection, found)
         found = self._find(Address(start=found.object.id))
+        if self._condition is not None:
+            self._condition(found)
+        return found
+
+    def _hold_tree(self, connection: Connection, found: Found) -> None:
+        """All that is in a container which is about to go, so that nobody puts it on hold or anything into it.
+
+        `Conflict` where somebody just has.
+        """
+        if found.object.kind is not ObjectKind.CONTAINER:
+            return
+        held, there = (
+            {row[0] for row in connection.execute(query("objects.hold_tree"), {"id": found.object.id}).fetchall()}
+            for _ in range(2)
+        )
+        if there - held:
+            raise Conflict(PUT_INTO)
+
+    def _changeable(self, connection: Connection, found: Found, changes: ObjectChanges, *, valued: bool) -> Found:
+        """What is held, if the caller may change it so; perhaps with its first version."""
         refuse_version(found)
         if found.names is not None and SNAPSHOTS in found.names:
             raise Invalid("a snapshot can't be changed")
@@ -394,12 +428,12 @@ class ObjectDoor(VersionDoor):
         try:
             rows = connection.execute(query(name), {"id": found.object.id}).fetchall()
         except psycopg.errors.ForeignKeyViolation:
-            raise Conflict("something was put into the container while it was being deleted") from None
+            raise Conflict(PUT_INTO) from None
         for row in rows:
             self._drop(row[0])
 
-    def _check_deletable(self, connection: Connection, found: Found) -> None:
-        """The object, and whatever below it has rules of its own."""
+    def _check_movable(self, found: Found) -> None:
+        """Not what every tree has at its place, and no part of a snapshot."""
         if found.object.id == self._caller.project_id:
             raise Invalid("the root container can't be deleted")
         if found.names == (DISKS,):
@@ -408,6 +442,10 @@ class ObjectDoor(VersionDoor):
             raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
         if found.names is not None and SNAPSHOTS in found.names[:-2]:
             raise Invalid("a snapshot can't be changed: expected it to be deleted as a whole")
+
+    def _check_deletable(self, connection: Connection, found: Found) -> None:
+        """The object, and whatever below it has rules of its own."""
+        self._check_movable(found)
         now = datetime.now(UTC)
         self._refuse_kept(found, now)
         if found.names is not None and SNAPSHOTS in found.names:

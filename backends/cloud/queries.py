@@ -110,7 +110,4 @@ def _page(
     objects, known = ways.page(connection, feed.caller.project_id, after, PAGE_OBJECTS, valued=feed.wants_value)
     door = ObjectDoor(database, feed.caller, {}, "")
     for stored in objects:
-        way = [stored]
-        while (parent_id := way[0].parent_id) is not None:
-            way.insert(0, known[parent_id])
-        yield door.found(way), stored.value
+        yield door.found(ways.way_to(stored, known)), stored.value

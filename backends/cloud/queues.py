@@ -36,7 +36,7 @@ class QueueDoor(TreeDoor):
                 raise Invalid(f"a value has {len(value)} bytes: a queue takes at most {VALUE_MAX_BYTES}")
         self.require(queue, AceMask.APPEND_DATA)
         with self._change() as connection:
-            queue = self._changeable(connection, queue, NO_CHANGES, valued=False)
+            queue = self._changeable(connection, self._hold(connection, queue), NO_CHANGES, valued=False)
             row = connection.execute(query("objects.queue_size"), {"id": queue.object.id}).fetchone()
             if row is not None and row[1] + len(values) > VALUES_MAX:
                 raise NotApplicable(f"the queue has {row[1]} values: at most {VALUES_MAX} fit in it")
@@ -68,7 +68,7 @@ class QueueDoor(TreeDoor):
         """Deletes the values of these positions; returns how many there were."""
         self.require(queue, AceMask.WRITE_OBJECT)
         with self._change() as connection:
-            queue = self._changeable(connection, queue, NO_CHANGES, valued=True)
+            queue = self._changeable(connection, self._hold(connection, queue), NO_CHANGES, valued=True)
             parameters = {"id": queue.object.id, "first": first, "last": min(last, LAST_POSITION)}
             count = connection.execute(query("objects.dequeue"), parameters).rowcount
             self._changed(connection, queue, NO_CHANGES)

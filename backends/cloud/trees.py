@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -24,12 +25,14 @@ from backends.objects import (
     SNAPSHOTS,
     VERSIONING,
     Address,
+    Change,
     Found,
     Metadata,
     NewObject,
     ObjectChanges,
     ObjectKind,
     StoredObject,
+    unchanged,
 )
 from backends.store.database import Connection, query
 
@@ -41,10 +44,13 @@ class TreeDoor(ValueDoor):
     """One statement a tree, however large it is."""
 
     @once_more
-    def copy_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
+    def copy_object(self, source: Found, address: Address | None, change: Change = unchanged) -> Found:
         """With all that is below it, but without snapshots, holds and retention; it is the caller's."""
-        check_metadata(changes.metadata or {})
         with self._change() as connection:
+            self._share(connection, source)
+            source = self._find(source.address)
+            changes = change(source)
+            check_metadata(changes.metadata or {})
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
             self._require_readable(connection, source)
@@ -58,7 +64,7 @@ class TreeDoor(ValueDoor):
             return made
 
     @once_more
-    def copy_onto(self, source: Found, target: Found, changes: ObjectChanges = NO_CHANGES) -> None:
+    def copy_onto(self, source: Found, target: Found, change: Callable[[Found, Found], ObjectChanges]) -> None:
         """`target`, of the same kind, becomes as `source` is and has copies of its children instead of its own.
 
         It keeps its ID, place, snapshots, values in a queue, access list, holds and retention.
@@ -70,7 +76,8 @@ class TreeDoor(ValueDoor):
             self._refuse_inside(source, target)
             self._require_readable(connection, source)
             self._share(connection, source)
-            changes = _as_in(source.object, target.object, changes)
+            target = self._hold(connection, target)
+            changes = _as_in(source.object, target.object, change(source, target))
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
             target = self._changeable(connection, target, changes, valued=is_dataobject)
             is_container = target.object.kind is ObjectKind.CONTAINER
@@ -85,6 +92,7 @@ class TreeDoor(ValueDoor):
     def _replace_children(self, connection: Connection, source: Found, target: Found) -> None:
         if target.object.id == self._caller.project_id:
             raise Invalid("the root container can't be replaced")
+        self._hold_tree(connection, target)
         now = datetime.now(UTC)
         self.require(target, AceMask.DELETE_OBJECT | AceMask.ADD_OBJECT | AceMask.ADD_SUBCONTAINER)
         self._refuse_kept(target, now)
@@ -100,12 +108,16 @@ class TreeDoor(ValueDoor):
         self._tell_of_children(connection, Event.COPY, target)
 
     @once_more
-    def move_object(self, source: Found, address: Address | None, changes: ObjectChanges = NO_CHANGES) -> Found:
+    def move_object(self, source: Found, address: Address | None, change: Change = unchanged) -> Found:
         """The same objects at another place, or at none but their ID (`address` None)."""
-        check_metadata(changes.metadata or {})
         with self._change() as connection:
+            if source.object.kind is ObjectKind.CONTAINER:
+                # By the root's row one after the other: two at once could put each into the other.
+                connection.execute(query("objects.lock"), {"id": self._caller.project_id})
             self._lock(connection, source)
             source = self._find(source.address)
+            changes = change(source)
+            check_metadata(changes.metadata or {})
             refuse_version(source)
             parent = self.may_create(address, source.object.kind) if address else None
             if parent is None and source.object.kind is ObjectKind.CONTAINER:
@@ -122,6 +134,8 @@ class TreeDoor(ValueDoor):
                     connection.execute(query("objects.move"), values)
             except psycopg.errors.UniqueViolation:
                 raise Conflict(f"there is something called {values['name']!r} already") from None
+            except psycopg.errors.ForeignKeyViolation:
+                raise NotFound("the container has just been deleted") from None
             if changes != NO_CHANGES:
                 self._write_changes(connection, source, replace(changes, completion=source.object.completion))
             moved = self._find(source.address)
@@ -137,15 +151,18 @@ class TreeDoor(ValueDoor):
             return moved
 
     @once_more
-    def snapshot_container(self, container: Found, name: str) -> None:
-        """What the container holds now, as a child of its `cdmi_snapshots`; one of the same name is replaced."""
+    def snapshot_container(
+        self, container: Found, name: str, change: Callable[[Found], ObjectChanges | None] = unchanged
+    ) -> None:
+        """What the container holds, once changed, as a child of its `cdmi_snapshots`, in place of one of the name."""
         check_name(name, ObjectKind.CONTAINER)
         with self._change() as connection:
-            self._lock(connection, container)
+            self.change_object(container, change)
             container = self._find(Address(start=container.object.id))
             if container.names is not None and SNAPSHOTS in container.names:
                 raise Invalid("a snapshot has no snapshots")
             self.require(container, AceMask.ADD_SUBCONTAINER)
+            self._share(connection, container)
             self._require_readable(connection, container)
             folder = self._ensure_snapshots(connection, container)
             try:
@@ -200,8 +217,7 @@ class TreeDoor(ValueDoor):
         changes: ObjectChanges,
         onto: Found | None = None,
     ) -> Found:
-        """What is below `source` with it, or in place of it below `onto`."""
-        self._share(connection, source)
+        """What is below `source`, which is shared, with it, or in place of it below `onto`."""
         copy_id = onto.object.id if onto else uuid4()
         values = {
             "source": source.object.id,
@@ -220,6 +236,8 @@ class TreeDoor(ValueDoor):
         except psycopg.errors.UniqueViolation:
             what = "a child of that name" if onto else f"something called {name!r}"
             raise Conflict(f"there is {what} already") from None
+        except psycopg.errors.ForeignKeyViolation:
+            raise NotFound("the container has just been deleted") from None
         return self._find(Address(start=copy_id))
 
     def _share(self, connection: Connection, source: Found) -> None:

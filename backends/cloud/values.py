@@ -21,9 +21,9 @@ from backends.objects import (
     VALUE_HASH,
     VERSIONING,
     Address,
+    Change,
     Found,
     NewObject,
-    ObjectChanges,
     ObjectKind,
 )
 from backends.quotas import Use
@@ -104,11 +104,13 @@ class ValueDoor(ObjectDoor):
                 raise Conflict("the value's file is missing in the gateway's folder of values")
 
     @once_more
-    def write_value_ranges(self, found: Found, pieces: Sequence[Piece], changes: ObjectChanges) -> None:
+    def write_value_ranges(self, found: Found, pieces: Sequence[Piece], change: Change) -> None:
         """Puts the pieces into the value, which grows as needed; what nobody wrote reads as zeros."""
         _check_size(pieces)
         # `new` is closed after the commit: until then its lock keeps the sweep away.
         with self._values.receive() as new, self._change() as connection:
+            found = self._hold(connection, found)
+            changes = change(found)
             found = self._changeable(connection, found, changes, valued=True)
             old = found.object
             in_place = old.completion == PROCESSING and self._is_only(connection, old.value_file)

@@ -22,6 +22,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from backends.errors import DatabaseUnavailable, Deadlocked
 
+STATEMENT_MAX_S: Final = 600
+"""The last resort: no statement of ours should take so long, whatever it finds."""
+
 Connection = psycopg.Connection[TupleRow]
 
 MIGRATION_LOCK = 7_204_311
@@ -69,7 +72,11 @@ def _configure(connection: Connection) -> None:
     set_json_loads(orjson.loads, connection)
     # Plans are kept, and made while tables are small must do when they have grown: what is read often is in memory, so
     # that an index costs hardly more than a scan of two pages. Compiling pays for none of these statements.
-    connection.execute("SELECT set_config('random_page_cost', '1.1', false), set_config('jit', 'off', false)")
+    connection.execute(
+        "SELECT set_config('random_page_cost', '1.1', false), set_config('jit', 'off', false),"
+        " set_config('statement_timeout', %s, false)",
+        [f"{STATEMENT_MAX_S}s"],
+    )
 
 
 def _named_queries() -> dict[str, str]:

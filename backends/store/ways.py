@@ -5,7 +5,7 @@ No recursion downwards: PostgreSQL would plan it anew as a scan of everything wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -70,7 +70,16 @@ def ascend(connection: Connection, project_id: UUID, start: UUID, *, valued: boo
     """What `start` is, after all that is above it, the topmost first."""
     parameters = {"start": start, "project": project_id}
     rows = connection.execute(_ascent(valued), parameters, binary=True).fetchall()
-    return [_object(row) for row in rows]
+    known = {one.id: one for one in map(_object, rows)}
+    return way_to(known[start], known) if start in known else []
+
+
+def way_to(stored: StoredObject, known: Mapping[UUID, StoredObject]) -> list[StoredObject]:
+    """The object after all that is above it, of which all is known."""
+    way = [stored]
+    while (parent_id := way[-1].parent_id) is not None and len(way) < len(known):
+        way.append(known[parent_id])
+    return way[::-1]
 
 
 def page(
@@ -117,7 +126,7 @@ def _descent(steps: int, valued: bool) -> str:
 
 @cache
 def _ascent(valued: bool) -> str:
-    value = "CASE WHEN way.depth = 0 THEN o.value END" if valued else "NULL"
+    value = "CASE WHEN o.id = %(start)s THEN o.value END" if valued else "NULL"
     return query("objects.ascent").format(columns=_row("o", value))
 
 

@@ -33,6 +33,8 @@ def parse_value(body: bytes, what: str) -> Any:
     # A top-level value is data, which may hold anything: it isn't kept as JSON.
     checked = {n: v for n, v in value.items() if n != "value"} if isinstance(value, dict) else value
     _check(checked, what, DEPTH_MAX)
+    if isinstance(value, dict):
+        _check_depth(value.get("value"), what, DEPTH_MAX - 1)
     return value
 
 
@@ -49,6 +51,14 @@ def _check(value: Any, what: str, depth: int) -> None:
             _check(item, what, depth - 1)
     elif isinstance(value, str) and "\0" in value:
         raise CdmiError(f"{what} has a NUL in a text")
+
+
+def _check_depth(value: Any, what: str, depth: int) -> None:
+    if isinstance(value, dict | list):
+        if depth == 0:
+            raise CdmiError(f"{what} is nested deeper than {DEPTH_MAX} levels")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, what, depth - 1)
 
 
 def render(fields: Body) -> bytes:

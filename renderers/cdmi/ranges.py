@@ -10,7 +10,7 @@ from renderers.cdmi.representation import CdmiError
 
 NUMBER: Final = r"\d{1,18}"
 CDMI_RANGE: Final = re.compile(f"({NUMBER})-({NUMBER})", re.ASCII)
-HTTP_RANGE: Final = re.compile(f"bytes=({NUMBER})?-({NUMBER})?", re.ASCII)
+HTTP_RANGE: Final = re.compile(r"bytes=(\d{1,100})?-(\d{1,100})?", re.ASCII)
 CONTENT_RANGE: Final = re.compile(rf"bytes[ =]({NUMBER})-({NUMBER})/({NUMBER}|\*)", re.ASCII)
 
 

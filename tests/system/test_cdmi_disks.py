@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -372,3 +373,29 @@ def test_without_room_for_a_copy_the_answer_is_507_and_409(cdmi: CdmiClient, occ
     grown = {"metadata": {"cdmi_assignedsize": str(2 * GIB)}}
     assert cdmi.send("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize", CONTAINER, grown).status_code == 507
     assert occi.send("POST", f"{storage}?action=backup", action("storage", "backup")).status_code == 409
+
+
+def test_items_of_a_disk_that_others_name_are_not_touched(cdmi: CdmiClient, sql: Connection) -> None:
+    make(cdmi, "data")
+    settle(sql)
+    path = "/cdmi/2.0.0/disks/data/"
+
+    def put(name: str) -> int:
+        sent = cdmi.send("PATCH", f"{path}?metadata={name}", CONTAINER, {"metadata": {name: "here"}})
+        return sent.status_code
+
+    names = [f"k{number}" for number in range(4)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        for _ in range(10):
+            cdmi.send("PATCH", path, CONTAINER, {"metadata": {}})
+            assert list(pool.map(put, names)) == [204] * len(names)
+            assert sorted(cdmi.send("GET", f"{path}?metadata=k", CONTAINER).json["metadata"]) == names
+
+
+def test_a_copy_is_of_the_disk_that_is_named(cdmi: CdmiClient, sql: Connection) -> None:
+    for name, size_bytes in (("50%2541", GIB), ("50A", 2 * GIB)):
+        make(cdmi, name, size_bytes)
+    settle(sql)
+    fields = cdmi.send("GET", "/cdmi/disks/50%2541/", CONTAINER).json
+    make(cdmi, "copy", copy=fields["parentURI"] + fields["objectName"], metadata={})
+    assert cdmi.send("GET", "/cdmi/disks/copy/", CONTAINER).json["metadata"]["cdmi_assignedsize"] == str(GIB)

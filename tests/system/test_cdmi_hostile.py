@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import falcon.testing
 import pytest
-from cdmi_client import CONTAINER, DATAOBJECT, Client
+from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -210,3 +210,13 @@ def test_nothing_is_a_500(client: Client, method: str, path: str, query: str, ki
     query = query.replace("?", "%3F")
     answer = client.send(method, f"{path}?{query}" if query else path, kind, data)
     assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("depth", [70, 400, 900])
+def test_values_are_not_nested_without_end(client: Client, depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    value = b'{"valuetransferencoding":"json","value":{"a":' + deep + b"}}"
+    assert client.plain("PUT", "/cdmi/2.0.0/o", value, Content_Type=DATAOBJECT).status_code == 400
+    client.send("PUT", "/cdmi/2.0.0/q", QUEUE, {})
+    values = b'{"valuetransferencoding":["json"],"value":[{"a":' + deep + b"}]}"
+    assert client.plain("POST", "/cdmi/2.0.0/q", values, Content_Type=QUEUE).status_code == 400

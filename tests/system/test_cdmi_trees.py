@@ -6,12 +6,14 @@ import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.store.database import Connection, Database
+from cdmi_server import serialization
 from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
 from tests.conftest import caller, project, wait_until
 
@@ -467,3 +469,83 @@ def test_what_is_put_into_a_container_that_is_going_stays(
         assert answer.result().status_code == 409
     assert client.send("GET", "/cdmi/box/inner/", CONTAINER).json["children"] == ["large", "late/"]
     assert client.send("GET", "/cdmi/box/", CONTAINER).json["children"] == ["inner/", "small"]
+
+
+AWKWARD = [("50%41", "50A"), ("a#b", "a"), ("a%20b", "a b"), ("a;b:0-1", "a"), ("100%", "100")]
+"""Names, and those of others that they would be taken for if URIs in JSON had escapes, fragments or the like."""
+
+
+@pytest.mark.parametrize("field", ["copy", "move", "serialize", "reference"])
+@pytest.mark.parametrize(("name", "other"), AWKWARD)
+def test_uris_in_json_name_objects_as_they_are_called(client: Client, name: str, other: str, field: str) -> None:
+    client.plain("PUT", f"/cdmi/2.0.0/box/{quote(other)}", b"another")
+    made = client.send("PUT", f"/cdmi/2.0.0/box/{quote(name)}", DATAOBJECT, {"value": "this one"})
+    uri = made.json["parentURI"] + made.json["objectName"]
+    answer = client.send("PUT", "/cdmi/2.0.0/new", DATAOBJECT, {field: uri})
+    assert answer.status_code == 201
+    if field == "reference":
+        followed = client.plain("GET", client.plain("GET", "/cdmi/2.0.0/new").headers["Location"])
+        assert followed.text == "this one"
+    elif field == "serialize":
+        assert client.plain("GET", "/cdmi/2.0.0/new").json["value"] == "this one"
+    else:
+        assert client.plain("GET", "/cdmi/2.0.0/new").text == "this one"
+        assert client.plain("GET", f"/cdmi/2.0.0/box/{quote(other)}").text == "another"
+        part = client.send("PUT", "/cdmi/2.0.0/part", DATAOBJECT, {"copy": "/new?value=0-3"})
+        assert (part.status_code, client.plain("GET", "/cdmi/part").text) == (201, "this")
+
+
+def test_a_uri_with_escapes_in_json_leads_to_no_other_object(client: Client) -> None:
+    client.plain("PUT", "/cdmi/box/a%20b", b"spaced")
+    prefix = "http://falconframework.org"
+    for uri in ("/box/a%20b", f"{prefix}/cdmi/box/a%20b", "http://elsewhere/cdmi/box/small", "//box/small"):
+        assert client.send("PUT", "/cdmi/new", DATAOBJECT, {"copy": uri}).status_code == 400
+    assert client.send("PUT", "/cdmi/new", DATAOBJECT, {"copy": f"{prefix}/cdmi/box/a b"}).status_code == 201
+    assert client.plain("GET", "/cdmi/new").text == "spaced"
+
+
+def hole(client: Client, size_bytes: int) -> None:
+    """An object whose value is nothing but a gap and two bytes at its end."""
+    place = f"bytes {size_bytes - 2}-{size_bytes - 1}/*"
+    assert client.plain("PUT", "/cdmi/hole", b"xy", Content_Range=place).status_code == 201
+
+
+def test_what_would_be_too_large_is_not_serialized(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    hole(client, 2**43)
+    for source in ("/hole", "/"):
+        refused = client.send("PUT", "/cdmi/all", DATAOBJECT, {"serialize": source})
+        assert (refused.status_code, "more than" in refused.text) == (400, True)
+    client.send("DELETE", "/cdmi/hole", DATAOBJECT)
+    monkeypatch.setattr(serialization, "SERIALIZED_MAX_BYTES", 300_000)
+    assert client.send("PUT", "/cdmi/all", DATAOBJECT, {"serialize": "/box/"}).status_code == 400
+    assert len(client.files()) == 1
+    assert client.send("PUT", "/cdmi/all", DATAOBJECT, {"serialize": "/box/small"}).status_code == 201
+
+
+def test_copies_of_values_keep_their_holes(client: Client) -> None:
+    hole(client, 2**31)
+    assert client.send("PUT", "/cdmi/whole", DATAOBJECT, {"copy": "/hole?value"}).status_code == 201
+    part = {"copy": f"/hole?value:{2**31 - 4}-{2**31 - 1}"}
+    assert client.send("PUT", "/cdmi/part", DATAOBJECT, part).status_code == 201
+    assert client.plain("GET", "/cdmi/part").content == b"\0\0xy"
+    end = client.plain("GET", "/cdmi/whole", Range="bytes=-3")
+    assert (end.content, end.headers["Content-Range"]) == (b"\0xy", f"bytes {2**31 - 3}-{2**31 - 1}/{2**31}")
+    assert (
+        client.send("PUT", "/cdmi/large", DATAOBJECT, {"copy": "/box/inner/large?value:100000-199999"}).status_code
+        == 201
+    )
+    assert client.plain("GET", "/cdmi/large").content == LARGE[100_000:200_000]
+    assert sum(path.stat().st_blocks * 512 for path in client.folder.iterdir()) < 4 * 2**20
+
+
+@pytest.mark.parametrize("target", ["x" * 5000, "foo://x\r\nSet-Cookie: a=b", "javascript://x", "http://"])
+def test_references_are_checked_when_they_are_deserialized_too(client: Client, target: str) -> None:
+    child = {"objectName": "away", "reference": target}
+    tree = {"objectType": CONTAINER, "objectName": "c/", "metadata": {}, "children": [child]}
+    sent = {"deserializevalue": base64.b64encode(json.dumps(tree).encode()).decode()}
+    assert client.send("PUT", "/cdmi/c/", CONTAINER, sent).status_code == 400
+    assert client.send("GET", "/cdmi/c/", CONTAINER).status_code == 404
+    child["reference"] = "/box/small?value"
+    sent = {"deserializevalue": base64.b64encode(json.dumps(tree).encode()).decode()}
+    assert client.send("PUT", "/cdmi/c/", CONTAINER, sent).status_code == 201
+    assert client.plain("GET", "/cdmi/c/away").headers["Location"].endswith("/cdmi/box/small?value")

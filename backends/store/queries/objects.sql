@@ -1,4 +1,5 @@
--- Stored objects. A way is an object with everything above it, the root first.
+-- Stored objects. A way is an object with everything above it, the root first. Recursion ends even in a cycle, which
+-- nothing can make.
 
 -- name: ensure_root
 WITH root AS (
@@ -9,16 +10,15 @@ INSERT INTO stored_object (id, project_id, parent_id, name, kind, owner)
 SELECT gen_random_uuid(), id, id, 'disks', 'container', '' FROM root
 
 -- name: ascent
-WITH RECURSIVE way (id, parent_id, depth) AS (
-    SELECT o.id, o.parent_id, 0 FROM stored_object o
+WITH RECURSIVE way (id, parent_id) AS (
+    SELECT o.id, o.parent_id FROM stored_object o
     WHERE o.id = %(start)s AND o.project_id IS NOT DISTINCT FROM %(project)s
-    UNION ALL
-    SELECT o.id, o.parent_id, way.depth - 1 FROM way CROSS JOIN LATERAL (
+    UNION
+    SELECT o.id, o.parent_id FROM way CROSS JOIN LATERAL (
         SELECT o.id, o.parent_id FROM stored_object o WHERE o.id = way.parent_id OFFSET 0
     ) o
 )
 SELECT {columns} FROM way CROSS JOIN LATERAL (SELECT * FROM stored_object o WHERE o.id = way.id OFFSET 0) o
-ORDER BY way.depth
 
 -- name: page
 WITH RECURSIVE page (id, parent_id) AS (
@@ -38,8 +38,9 @@ WITH RECURSIVE way (id, depth) AS (
     SELECT %(id)s::uuid, 0
     UNION ALL
     SELECT o.id, way.depth + 1 FROM way JOIN stored_object o ON o.parent_id = way.id
-)
-SELECT {columns} FROM way JOIN stored_object o ON o.id = way.id ORDER BY way.depth, o.name, o.version
+) CYCLE id SET is_again USING path
+SELECT {columns} FROM way JOIN stored_object o ON o.id = way.id WHERE NOT way.is_again
+ORDER BY way.depth, o.name, o.version
 
 -- name: lock
 -- Whoever writes a child needs its parent's key, which stays free: else it and a snapshot would wait for each other.
@@ -103,7 +104,7 @@ SELECT (SELECT count(*) FROM stored_object o WHERE o.value_file = %(file)s)
 -- What a snapshot holds goes with its container, and isn't copied.
 WITH RECURSIVE tree (id) AS (
     SELECT %(id)s::uuid
-    UNION ALL
+    UNION
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
 )
 SELECT o.id, o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
@@ -112,7 +113,7 @@ WHERE o.metadata ?| ARRAY['cdmi_acl', 'cdmi_hold_id', 'cdmi_retention_period'] A
 -- name: delete
 WITH RECURSIVE tree (id) AS (
     SELECT %(id)s::uuid
-    UNION ALL
+    UNION
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id
 )
 DELETE FROM stored_object WHERE id IN (SELECT tree.id FROM tree) RETURNING value_file
@@ -120,7 +121,7 @@ DELETE FROM stored_object WHERE id IN (SELECT tree.id FROM tree) RETURNING value
 -- name: delete_children
 WITH RECURSIVE tree (id) AS (
     SELECT o.id FROM stored_object o WHERE o.parent_id = %(id)s AND o.name <> 'cdmi_snapshots'
-    UNION ALL
+    UNION
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id
 )
 DELETE FROM stored_object WHERE id IN (SELECT tree.id FROM tree) RETURNING value_file
@@ -128,16 +129,25 @@ DELETE FROM stored_object WHERE id IN (SELECT tree.id FROM tree) RETURNING value
 -- name: share_tree
 WITH RECURSIVE tree (id) AS (
     SELECT %(id)s::uuid
-    UNION ALL
+    UNION
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
 )
 SELECT o.completion FROM stored_object o
-WHERE o.id IN (SELECT tree.id FROM tree) AND o.kind <> 'queue' FOR SHARE
+WHERE o.id IN (SELECT tree.id FROM tree) AND o.kind <> 'queue' ORDER BY o.id FOR SHARE
+
+-- name: hold_tree
+-- Inserting a child takes its container's key, which isn't free then.
+WITH RECURSIVE tree (id) AS (
+    SELECT %(id)s::uuid
+    UNION
+    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
+)
+SELECT o.id FROM stored_object o WHERE o.id IN (SELECT tree.id FROM tree) ORDER BY o.id FOR UPDATE
 
 -- name: copy_tree
 WITH RECURSIVE tree (id) AS (
     SELECT %(source)s::uuid
-    UNION ALL
+    UNION
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
 ), mapping AS MATERIALIZED (
     SELECT tree.id, CASE WHEN tree.id = %(source)s THEN %(copy)s::uuid ELSE gen_random_uuid() END AS copy_id FROM tree

@@ -5,7 +5,7 @@
 WITH RECURSIVE below (id, was, level, most, age, size) AS (
     SELECT o.id, %(was)s::text, %(level)s::text, %(count)s::text, %(age)s::text, %(size)s::text
     FROM stored_object o WHERE o.id = %(id)s
-    UNION ALL
+    UNION
     SELECT o.id, coalesce(o.metadata ->> 'cdmi_versioning', below.was),
         coalesce(o.metadata ->> 'cdmi_versioning', below.level), coalesce(o.metadata ->> 'cdmi_versions_count', below.most),
         coalesce(o.metadata ->> 'cdmi_versions_age', below.age), coalesce(o.metadata ->> 'cdmi_versions_size', below.size)

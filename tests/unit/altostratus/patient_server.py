@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from gunicorn.app.base import BaseApplication
 
 from altostratus import patience
 from altostratus.patience import PatientWorker, Wsgi, in_turn
+from backends.errors import TryLater
+from cdmi_server.call import AT_LENGTH
 
 PLACES = 2
 READ_BEFORE_BYTES = 1000
@@ -47,6 +50,8 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Wsgi:
         def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            if environ["PATH_INFO"] == "/lengthy":
+                return self._work(environ, start_response)
             read = environ["wsgi.input"].read
             body = b"".join(iter(lambda: read(700), b"")) if environ["PATH_INFO"] == "/pieces" else read()
             content = LONG_ANSWER if environ["PATH_INFO"] == "/long" else body
@@ -54,6 +59,20 @@ class Server(BaseApplication):  # type: ignore[misc]
             return Answer(content, self._notes)
 
         return in_turn(application, PLACES, READ_BEFORE_BYTES)
+
+    def _work(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """For ever, as far as the client is concerned."""
+        try:
+            with environ[AT_LENGTH]() as check:
+                while True:
+                    check()
+                    time.sleep(0.05)
+        except TryLater:
+            start_response("503 Service Unavailable", [("Content-Length", "0")])
+            return []
+        except ConnectionError:
+            start_response("408 Request Timeout", [("Content-Length", "4")])
+            return Answer(b"gone", self._notes)
 
 
 if __name__ == "__main__":

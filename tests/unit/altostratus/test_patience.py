@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from altostratus.patience import TRANSFERS_AT_ONCE, Late, TimedSocket
+from altostratus.patience import AT_LENGTH_AT_ONCE, TRANSFERS_AT_ONCE, Late, TimedSocket
 from tests.conftest import repository, wait_until
 
 SLOW_CLIENTS = 40
@@ -237,3 +237,26 @@ def test_a_client_that_waits_to_be_told_to_continue_is_told(serve: Callable[[flo
         assert client.recv(4096).startswith(b"HTTP/1.1 100 Continue")
         client.sendall(b"abc")
         assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_what_takes_long_leaves_places_to_others_and_ends_with_its_client(serve: Callable[[float], Server]) -> None:
+    server = serve(PATIENCE_S)
+    asked = b"GET /lengthy HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    def refused() -> bool:
+        """Whether so many are under way that the next is refused; if not, it has gone at once."""
+        with server.connect() as one:
+            one.sendall(asked)
+            one.settimeout(0.5)
+            try:
+                return b" 503 " in one.recv(100)
+            except TimeoutError:
+                return False
+
+    with ExitStack() as stack:
+        for _ in range(AT_LENGTH_AT_ONCE):
+            stack.enter_context(server.connect()).sendall(asked)
+        wait_until(refused, PATIENCE_S)
+        assert server.post(b"short").status == 200
+    wait_until(lambda: server.ended().count("4") >= AT_LENGTH_AT_ONCE, PATIENCE_S)
+    wait_until(lambda: not refused(), PATIENCE_S)
