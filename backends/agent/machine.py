@@ -493,8 +493,8 @@ def _plug(host: Host, machine: WantedMachine, observed: Observed) -> set[UUID]:
     """
     if observed.cores < machine.cores:
         host.hypervisor.ensure_cores(machine.id, machine.cores)
-    held = {link.id for link in machine.interfaces if not _plug_interface(host, machine, observed, link)}
-    return held | {link.id for link in machine.disks if not _plug_disk(host, machine, observed, link)}
+    held = {link.id for link in machine.disks if not _plug_disk(host, machine, observed, link)}
+    return held | {link.id for link in machine.interfaces if not _plug_interface(host, machine, observed, link)}
 
 
 def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, interface: WantedInterface) -> bool:

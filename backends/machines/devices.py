@@ -42,11 +42,9 @@ def detach_interface(domain: libvirt.virDomain, tap: str, patience_seconds: floa
 
 def _attach(domain: libvirt.virDomain, xml: str, is_there: Callable[[Description], bool]) -> None:
     active = bool(domain.isActive())
-    missing_live = active and not is_there(parse_domain(domain.XMLDesc()))
-    missing_config = not is_there(describe_definition(domain))
-    if missing_live:
+    if active and not is_there(parse_domain(domain.XMLDesc())):
         domain.attachDeviceFlags(xml, _LIVE)
-    if missing_config:
+    if not is_there(describe_definition(domain)):
         domain.attachDeviceFlags(xml, _CONFIG)
 
 
