@@ -11,11 +11,11 @@ import falcon
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import DiskState, WriteFormat, WriteState
-from backends.objects import COMPLETE, DISKS, PROCESSING, Encoding, ObjectKind
+from backends.objects import COMPLETE, PROCESSING, SNAPSHOTS, Encoding, ObjectKind
 from backends.values import Received
 from cdmi_server import bodies, multipart, plain
 from cdmi_server.call import Call
-from cdmi_server.capabilities import DISK_VALUE, claims, uri_of_capabilities
+from cdmi_server.capabilities import DISK_VALUE, FIXED_VALUE, Claim, claims, uri_of_capabilities
 from cdmi_server.metadata import new_metadata
 from cdmi_server.negotiation import (
     Profile,
@@ -33,20 +33,34 @@ from renderers.cdmi.ranges import ByteRange
 from renderers.cdmi.representation import DATAOBJECT, Version, format_time
 
 NAME = "value"
-CLAIMS = claims(
-    DISK_VALUE, "cdmi_read_value", "cdmi_read_value_range", "cdmi_modify_value", "cdmi_modify_value_range",
-    "cdmi_read_metadata", "cdmi_size", "cdmi_ctime",
-)  # fmt: skip
-METHODS = "GET, HEAD, PUT, PATCH"
+CLAIMS = (
+    *(
+        Claim(name, (DISK_VALUE, FIXED_VALUE))
+        for name in ("cdmi_read_value", "cdmi_read_value_range", "cdmi_read_metadata", "cdmi_size", "cdmi_ctime")
+    ),
+    *claims(DISK_VALUE, "cdmi_modify_value", "cdmi_modify_value_range"),
+)
+READING_METHODS = "GET, HEAD"
+METHODS = f"{READING_METHODS}, PUT, PATCH"
 RAW = "application/octet-stream"
 QCOW2 = frozenset({"application/x-qcow2", "application/x-qemu-disk", "application/vnd.qemu.qcow2"})
 QCOW2_MAGIC = b"QFI\xfb"
 QCOW2_LEAST_ROOM_BYTES = 16 << 20
 
 
+def named_by(names: tuple[str, ...]) -> tuple[str, str | None] | None:
+    """The disk, and its snapshot or None, whose bytes these names below `disks` are; None if they are none's."""
+    if names[-1:] != (NAME,):
+        return None
+    if len(names) == 4 and names[1] == SNAPSHOTS:
+        return names[0], names[2]
+    return (names[0], None) if len(names) == 2 else None
+
+
 def answer(call: Call, disk: NamedDisk) -> None:
     if call.place.slash and call.place.address.names:
         raise NotFound(f"there is no container {NAME!r} in the disk {disk.name!r}")
+    call.cloud.check_reachable(disk)
     method = call.request.method
     if method in ("GET", "HEAD"):
         if answer_profile(call.request, call.version) is Profile.CDMI:
@@ -61,7 +75,7 @@ def answer(call: Call, disk: NamedDisk) -> None:
         else:
             _write_plain(call, disk)
     elif method == "OPTIONS":
-        call.response.set_header("Allow", METHODS)
+        call.response.set_header("Allow", METHODS if call.cloud.may_be_written(disk) else READING_METHODS)
         call.response.status = falcon.HTTP_204
     else:
         raise Invalid(f"{method[:20]} doesn't apply to the bytes of a disk: they come and go with it")
@@ -76,9 +90,9 @@ def completion_of_disk(disk: NamedDisk) -> str:
 
 
 def percentage(disk: NamedDisk, completion: str) -> dict[str, str]:
-    """How far a write has come isn't known."""
+    """How far what is written has come; of all else that is under way nothing is known."""
     if completion == PROCESSING and disk.write_state is WriteState.PENDING:
-        return {}
+        return {"percentComplete": str(disk.write_percent)}
     return {"percentComplete": "100" if completion == COMPLETE else "0"}
 
 
@@ -130,10 +144,12 @@ def _fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "objectType": DATAOBJECT,
         "objectID": encode(disk.value_id, call.site.enterprise_number),
         "objectName": NAME,
-        "parentURI": uri_of(call.version, (DISKS, disk.name), ObjectKind.CONTAINER),
+        "parentURI": uri_of(call.version, disk.way, ObjectKind.CONTAINER),
         "parentID": encode(disk.id, call.site.enterprise_number),
         "domainURI": domain_uri(call.version, call.cloud.caller.project_name),
-        "capabilitiesURI": uri_of_capabilities(call.version, DISK_VALUE),
+        "capabilitiesURI": uri_of_capabilities(
+            call.version, DISK_VALUE if call.cloud.may_be_written(disk) else FIXED_VALUE
+        ),
         "completionStatus": completion,
         **percentage(disk, completion),
         "mimetype": RAW,
@@ -149,7 +165,7 @@ def _write_plain(call: Call, disk: NamedDisk) -> None:
     part = plain.announced_range(request)
     if part is None and request.method == "PATCH":
         raise Invalid("PATCH of a value needs Content-Range: expected one such as bytes 0-99/*")
-    call.cloud.check_bytes(disk)
+    call.cloud.check_writable(disk)
     given = media_type(request.env.get("CONTENT_TYPE", ""))
     form = WriteFormat.QCOW2 if given in QCOW2 and part is None else WriteFormat.RAW
     with call.cloud.receive_value() as received:
@@ -166,7 +182,7 @@ def _write_plain(call: Call, disk: NamedDisk) -> None:
 
 def _write(call: Call, disk: NamedDisk) -> None:
     """By CDMI, as JSON or in parts: always the bytes as they are."""
-    call.cloud.check_bytes(disk)
+    call.cloud.check_writable(disk)
     with ExitStack() as stack:
         if multipart.is_multipart(call.request):
             parts = multipart.read(call, stack)
@@ -204,7 +220,7 @@ def _put(call: Call, disk: NamedDisk, data: Received, part: ByteRange | None, fo
     if call.cloud.write_disk(disk, data, part.first if part else None, form):
         call.response.status = falcon.HTTP_204
         return
-    uri = uri_of(call.version, (DISKS, disk.name, NAME), ObjectKind.DATAOBJECT)
+    uri = uri_of(call.version, (*disk.way, NAME), ObjectKind.DATAOBJECT)
     call.response.status = falcon.HTTP_202
     call.response.set_header("Location", call.request.prefix + escaped(uri))
 

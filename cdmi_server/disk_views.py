@@ -26,6 +26,7 @@ CLAIMS = (
     *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
     *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_ctime", "cdmi_mtime"),
     *claims(SNAPSHOT_NODE, "cdmi_read_metadata", "cdmi_delete_container"),
+    *claims(SNAPSHOT_NODE, "cdmi_list_children", "cdmi_list_children_range"),
     *claims(SNAPSHOT_NODE, "cdmi_assignedsize", "cdmi_size", "cdmi_ctime"),
     *claims(SNAPSHOTS_NODE, "cdmi_list_children", "cdmi_list_children_range"),
     *(

@@ -44,8 +44,9 @@ def names_of(call: Call) -> tuple[str, ...] | None:
 
 
 def answer(call: Call, names: tuple[str, ...]) -> None:
-    if names[1:] == (disk_value.NAME,):
-        disk_value.answer(call, call.cloud.named_disk(names[0]))
+    valued = disk_value.named_by(names)
+    if valued is not None:
+        disk_value.answer(call, call.cloud.named_disk(*valued))
         return
     _check_way(call, names)
     by_id = call.place.address.start is not None and not call.place.address.names

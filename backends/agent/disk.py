@@ -11,9 +11,9 @@ import structlog
 
 from backends import jobs
 from backends.agent import disk_bytes, shared
-from backends.agent.disk_bytes import Opening
-from backends.agent.filling import fill_disk
+from backends.agent.disk_bytes import Opening, PoolBytes
 from backends.agent.host import DRIVER_ERRORS, Host
+from backends.agent.lease import converge_leased_disk
 from backends.disks.errors import NotThere, PoolMissing
 from backends.disks.pool import DiskPool
 from backends.disks.pool import disk as pool_disk
@@ -26,7 +26,6 @@ from backends.store.database import Connection, query
 
 log = structlog.get_logger()
 
-WRITE_AGAIN_S = 5
 COPY_AGAIN_S = 1
 """What failed in the middle."""
 
@@ -73,7 +72,7 @@ def converge_disk(host: Host, disk_id: UUID) -> bool:
         with host.connection() as connection:
             disk = _read(host, connection, disk_id)
         if disk is None:
-            fill_disk(host, disk_id)
+            converge_leased_disk(host, disk_id)
             return True
         try:
             pool = host.pool_with(disk.shared_pool)
@@ -101,7 +100,8 @@ def _settled(host: Host, pool: DiskPool, disk: WantedDisk) -> None:
     if disk.next_host not in (None, host.name) and _hand_over(host, disk, disk.next_host):
         return
     if disk.opening is not None:
-        disk_bytes.open_or_close(host, pool, disk.id, disk.opening, is_attached=disk.machine_id is not None)
+        place = PoolBytes(host, pool, disk.id, disk.size_bytes)
+        disk_bytes.open_or_close(host, disk.id, disk.opening, place, is_wanted=disk.machine_id is not None)
 
 
 def _failed(host: Host, disk: WantedDisk, error: Exception) -> None:
@@ -182,10 +182,10 @@ def _ensure_at_rest(host: Host, pool: DiskPool, disk: WantedDisk) -> bool:
         pool.ensure_size(volume, disk.size_bytes)
     if disk.is_written:
         try:
-            disk_bytes.write_what_waits(host, pool, disk.id, disk.size_bytes)
+            disk_bytes.write_what_waits(host, disk.id, PoolBytes(host, pool, disk.id, disk.size_bytes))
         except DRIVER_ERRORS as error:
             log.warning("disk not written", disk=str(disk.id), reason=str(error))
-            disk_bytes.ask_again(host, disk.id, WRITE_AGAIN_S, "not written")
+            disk_bytes.ask_again(host, disk.id, disk_bytes.WRITE_AGAIN_S, "not written")
             return False
     return True
 

@@ -10,21 +10,24 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 from uuid import UUID
 
 import structlog
 
 from backends import jobs
 from backends.agent.host import Host
+from backends.disks.download import room_needed_for
 from backends.disks.errors import DiskError, ImageRefused, PoolFull
 from backends.disks.inspect import ImageFormat
-from backends.disks.pool import DiskPool
+from backends.disks.pool import DiskPool, Uploaded, node_of
 from backends.disks.pool import disk as pool_disk
+from backends.disks.tool import Node, Progress
+from backends.errors import DatabaseUnavailable
 from backends.jobs import Kind
 from backends.store.database import query
 from backends.values import copy_range, data_ranges
@@ -32,8 +35,13 @@ from backends.values import copy_range, data_ranges
 log = structlog.get_logger()
 
 ASK_AGAIN_S = 1
+WRITE_AGAIN_S = 5
 LOOKS, LOOK_S = 10, 0.02
-ZEROS_AT_ONCE_BYTES = 1 << 20
+WRITTEN_AT_ONCE_BYTES = 16 << 20
+PROGRESS_S = 0.5
+"""How often it is told how far a write has come."""
+ALMOST_ALL_PERCENT = 99
+"""The most that can be said before it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,40 @@ class Opening:
         return (self.until - datetime.now(UTC)).total_seconds()
 
 
+class Bytes(Protocol):
+    """Where a disk's bytes are, as this host reaches them."""
+
+    @property
+    def node(self) -> Node: ...
+
+    def check_room(self, size_bytes: int) -> None:
+        """`PoolFull`."""
+
+    def replace(self, image: Uploaded, progress: Progress) -> None:
+        """They become the image's, with zeros after its end. `ImageRefused`, which changes nothing, and `PoolFull`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolBytes:
+    """Those of a disk of a pool of this host."""
+
+    host: Host
+    pool: DiskPool
+    disk_id: UUID
+    size_bytes: int
+
+    @property
+    def node(self) -> Node:
+        return node_of(self.pool.chain(pool_disk(self.disk_id)))
+
+    def check_room(self, size_bytes: int) -> None:
+        if size_bytes > self.pool.capacity().free_bytes:
+            raise PoolFull(f"there is no room for {size_bytes} bytes in the pool of {self.host.name}")
+
+    def replace(self, image: Uploaded, progress: Progress) -> None:
+        self.pool.replace(pool_disk(self.disk_id), image, self.size_bytes, progress)
+
+
 def write_of(host: Host, disk_id: UUID) -> Write | None:
     """What is to be written to it; a leftover of one that was written comes first."""
     with host.connection() as connection:
@@ -66,11 +108,11 @@ def write_of(host: Host, disk_id: UUID) -> Write | None:
     return None if row is None else Write(row[0], row[1], row[2], row[3], ImageFormat(row[4]), row[5])
 
 
-def write_what_waits(host: Host, pool: DiskPool, disk_id: UUID, size_bytes: int) -> None:
+def write_what_waits(host: Host, disk_id: UUID, place: Bytes) -> None:
     """The disk must be held, at rest and closed. An error leaves the write waiting: it is tried again."""
     while (write := write_of(host, disk_id)) is not None:
         if write.pending:
-            outcome, message = _written(host, pool, disk_id, size_bytes, write)
+            outcome, message = _written(host, disk_id, place, write)
             host.write("disk_write_settled", id=write.id, state=outcome, message=message)
         (host.values / str(write.value_file)).unlink(missing_ok=True)
         host.write("disk_write_dropped", id=write.id)
@@ -95,15 +137,15 @@ def is_released(host: Host, disk_id: UUID) -> bool:
     return False
 
 
-def open_or_close(host: Host, pool: DiskPool, disk_id: UUID, opening: Opening, *, is_attached: bool) -> None:
-    """What those who want to read wish for; an attached disk is nobody's but its machine's."""
+def open_or_close(host: Host, disk_id: UUID, opening: Opening, place: Bytes, *, is_wanted: bool) -> None:
+    """What those who want to read wish for, unless somebody else waits: an attached disk is its machine's alone."""
     left_s = opening.left_s
-    if is_attached or left_s <= 0:
+    if is_wanted or left_s <= 0:
         if is_released(host, disk_id):
             host.write("disk_closed", id=disk_id, until=opening.until, message="")
         return
     try:
-        host.files.ensure_open(disk_id, pool.chain(pool_disk(disk_id)))
+        host.files.ensure_open(disk_id, place.node)
     except (DiskError, OSError) as error:
         log.warning("disk not opened", disk=str(disk_id), reason=str(error))
         host.files.close(disk_id, force=True)
@@ -112,18 +154,18 @@ def open_or_close(host: Host, pool: DiskPool, disk_id: UUID, opening: Opening, *
     ask_again(host, disk_id, left_s)
 
 
-def _written(host: Host, pool: DiskPool, disk_id: UUID, size_bytes: int, write: Write) -> tuple[str, str]:
-    """The outcome and its reason. A whole image is written or not; of a part, half may be when an error is raised."""
-    volume = pool_disk(disk_id)
+def _written(host: Host, disk_id: UUID, place: Bytes, write: Write) -> tuple[str, str]:
+    """The outcome and its reason. Half may be written when an error is raised, but of an image in a pool."""
+    progress = _progress(host, write)
+    progress(0)
     try:
-        if write.size_bytes > pool.capacity().free_bytes:
-            raise PoolFull(f"there is no room for {write.size_bytes} bytes in the pool of {host.name}")
+        place.check_room(write.size_bytes)
         with _staged(host, write) as source:
             if write.first_byte is None:
-                pool.replace(volume, source, write.format, size_bytes)
+                place.replace(Uploaded(source, write.format), progress)
             else:
-                with host.files.writing(disk_id, pool.chain(volume)) as target:
-                    _put(source, write.size_bytes, target, write.first_byte)
+                with host.files.writing(disk_id, place.node) as target, room_needed_for(target):
+                    _put(source, write.size_bytes, target, write.first_byte, progress)
     except PoolFull as error:
         return "full", str(error)
     except ImageRefused as error:
@@ -148,15 +190,37 @@ def _staged(host: Host, write: Write) -> Iterator[BinaryIO]:
         yield file
 
 
-def _put(source: BinaryIO, count: int, target: int, first_byte: int) -> None:
-    """Holes are written too, as zeros."""
-    done = 0
-    for start, end in (*data_ranges(source, count), (count, count)):
-        while done < start:
-            length = min(ZEROS_AT_ONCE_BYTES, start - done)
-            done += os.pwrite(target, bytes(length), first_byte + done)
-        copy_range(source.fileno(), start, target, first_byte + start, end - start)
-        done = end
+def _progress(host: Host, write: Write) -> Progress:
+    """Tells the row, now and then."""
+    told_at = 0.0
+
+    def tell(part: float) -> None:
+        nonlocal told_at
+        if part == 0 or time.monotonic() - told_at >= PROGRESS_S:
+            told_at = time.monotonic()
+            with suppress(DatabaseUnavailable):
+                host.write("disk_write_progressed", id=write.id, percent=min(int(part * 100), ALMOST_ALL_PERCENT))
+
+    return tell
+
+
+def _put(source: BinaryIO, count: int, path: Path, first_byte: int, progress: Progress) -> None:
+    """All of it, and flushed. Holes are written too, as zeros."""
+    target = os.open(path, os.O_RDWR)
+    try:
+        done = 0
+        for start, end in (*data_ranges(source, count), (count, count)):
+            while done < end:
+                length = min(WRITTEN_AT_ONCE_BYTES, (start if done < start else end) - done)
+                if done < start:
+                    done += os.pwrite(target, bytes(length), first_byte + done)
+                else:
+                    copy_range(source.fileno(), done, target, first_byte + done, length)
+                    done += length
+                progress(done / count)
+        os.fsync(target)
+    finally:
+        os.close(target)
 
 
 def ask_again(host: Host, disk_id: UUID, delay_s: float, reason: str = "") -> None:

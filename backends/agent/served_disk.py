@@ -22,8 +22,8 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
-    """The host that writes the disk's image to it, and how it logs in."""
+class Lease:
+    """The host that has the disk to itself, to write its image to it or for its bytes, and how it logs in."""
 
     host: str
     grant: Grant
@@ -46,7 +46,7 @@ class WantedDisk:
     source_id: UUID | None
     is_copied: bool
     """Whether copies of it are still to be made."""
-    filling: Filling | None
+    lease: Lease | None
     grants: tuple[tuple[UUID, Grant], ...]
 
     @property
@@ -63,12 +63,15 @@ def served_at_boot(host: StorageHost) -> Sequence[TargetSpec]:
 
 def converge_served_disk(host: StorageHost, disk_id: UUID) -> None:
     with host.exclusively(disk_id):
+        host.write("storage.end_lost_lease", id=disk_id)
         disk = _read(host, disk_id)
         if disk is None:
             return
         try:
             if disk.deleting:
                 _remove(host, disk)
+            elif disk.lease is not None and disk.is_made:
+                _lend(host, disk, disk.lease)  # whatever else it should become waits for the end of that
             else:
                 _ensure(host, disk)
                 _serve(host, disk)
@@ -84,7 +87,7 @@ def _read(host: StorageHost, disk_id: UUID) -> WantedDisk | None:
 
 
 def _wanted(row: Sequence[Any]) -> WantedDisk:
-    disk_id, size_bytes, wanted, generation, observed, deleting, read_only, source_id, is_copied, filling, grants = row
+    disk_id, size_bytes, wanted, generation, observed, deleting, read_only, source_id, is_copied, lease, grants = row
     return WantedDisk(
         disk_id,
         size_bytes,
@@ -95,15 +98,15 @@ def _wanted(row: Sequence[Any]) -> WantedDisk:
         read_only,
         source_id,
         is_copied,
-        Filling(filling[0], Grant(filling[1], filling[2])) if filling else None,
+        Lease(lease[0], Grant(lease[1], lease[2], read_only)) if lease else None,
         tuple((UUID(grant_id), Grant(initiator, secret, read_only)) for grant_id, initiator, secret in grants or ()),
     )
 
 
 def _spec(host: StorageHost, disk: WantedDisk) -> TargetSpec:
-    """Nobody has a disk before its image is on it, but the host that writes that."""
-    if disk.filling is not None:
-        grants: tuple[Grant, ...] = (disk.filling.grant,)
+    """A host that has it to itself comes before all others."""
+    if disk.lease is not None:
+        grants: tuple[Grant, ...] = (disk.lease.grant,)
     elif disk.wanted is DiskState.OFFLINE:
         grants = ()
     else:
@@ -150,7 +153,13 @@ def _copy(host: StorageHost, disk: WantedDisk, source_id: UUID) -> None:
 
 @contextmanager
 def _at_rest(host: StorageHost, disk: WantedDisk) -> Iterator[None]:
-    """Nobody can log in to it; `InUse` if somebody is. Who is about to attach it waits for its being served again."""
+    """Nobody can log in to it; `InUse` if somebody is. Who is about to attach it waits for its being served again.
+
+    Who has leased it only reads: the door lets nobody write what is to be copied.
+    """
+    if disk.lease is not None:
+        yield
+        return
     if users := host.targets.initiators(disk.id):
         raise InUse(
             f"disk {disk.id} is in use by {min(users)}, and {host.name} has no file system that could copy it then:"
@@ -166,14 +175,10 @@ def _at_rest(host: StorageHost, disk: WantedDisk) -> Iterator[None]:
 
 def _serve(host: StorageHost, disk: WantedDisk) -> None:
     """The target, and then, to those that wait for it, that it is served."""
-    unit = host.targets.ensure_target(_spec(host, disk))
-    if disk.filling is not None:
-        message = f"host {disk.filling.host} writes its image to it"
-        told = {"target": unit.target_identifier, "unit": unit.logical_unit_name, "message": message}
-        with host.connection() as connection, connection.transaction():
-            connection.execute(query("storage.disk_to_fill"), {"id": disk.id, **told})
-            jobs.defer(connection, disk.filling.host, Kind.DISK, disk.id)
+    if disk.lease is not None:
+        _lend(host, disk, disk.lease, f"host {disk.lease.host} writes its image to it")
         return
+    unit = host.targets.ensure_target(_spec(host, disk))
     is_full = disk.wanted is DiskState.ONLINE and host.volumes.room().is_full
     with host.connection() as connection, connection.transaction():
         rows = connection.execute(
@@ -192,7 +197,20 @@ def _serve(host: StorageHost, disk: WantedDisk) -> None:
             jobs.defer(connection, machine_host, Kind.MACHINE, machine_id)
 
 
+def _lend(host: StorageHost, disk: WantedDisk, lease: Lease, message: str | None = None) -> None:
+    """The target for the host that has it to itself, which is told; so it is when somebody else waits."""
+    unit = host.targets.ensure_target(_spec(host, disk))
+    told = {"target": unit.target_identifier, "unit": unit.logical_unit_name, "message": message}
+    with host.connection() as connection, connection.transaction():
+        connection.execute(query("storage.disk_lent"), {"id": disk.id, **told})
+        jobs.defer(connection, lease.host, Kind.DISK, disk.id)
+
+
 def _remove(host: StorageHost, disk: WantedDisk) -> None:
+    if disk.lease is not None:
+        with host.connection() as connection:
+            jobs.defer(connection, disk.lease.host, Kind.DISK, disk.id)
+        return
     if disk.grants or disk.is_copied:
         return  # whoever has it lets go first, or is done copying it, and asks for this again
     host.targets.absent(disk.id)

@@ -37,6 +37,7 @@ class _Rows:
     ports: Sequence[Row]
     disks: Sequence[Row]
     images: Sequence[Row]
+    leases: Sequence[Row]
 
 
 def sweep(host: Host) -> None:
@@ -74,7 +75,7 @@ def sweep(host: Host) -> None:
     if folder is not None:
         shared.remove_leftovers(host, folder, shared_disks)
         shared.take_over(host, folder)
-    for disk_id in opened - {row[0] for row in rows.disks}:
+    for disk_id in opened - {row[0] for row in (*rows.disks, *rows.leases)}:
         log.warning("leftover opening closed", disk=str(disk_id))
         host.files.close(disk_id, force=True)
     for image_id in image_files - {row[0] for row in rows.images}:
@@ -87,11 +88,11 @@ def sweep(host: Host) -> None:
 
 def _read(host: Host) -> _Rows:
     with host.connection() as connection:
-        machines, networks, ports, disks, images = (
+        machines, networks, ports, disks, images, leases = (
             connection.execute(query(f"agent.sweep_{name}"), {"host": host.name}).fetchall()
-            for name in ("machines", "networks", "ports", "disks", "images")
+            for name in ("machines", "networks", "ports", "disks", "images", "leases")
         )
-    return _Rows(machines, networks, ports, disks, images)
+    return _Rows(machines, networks, ports, disks, images, leases)
 
 
 def _restore(host: Host, rows: _Rows) -> None:

@@ -140,7 +140,10 @@ class DiskDoor(ImageDoor):
             self._remove_disk(connection, disk_id, disk.host)
 
     def _remove_disk(self, connection: Connection, disk_id: UUID, host: str | None) -> None:
-        connection.execute("DELETE FROM disk_filling WHERE disk_id = %s", [disk_id])
+        connection.execute(
+            "DELETE FROM disk_lease l USING disk d WHERE d.id = %s AND l.disk_id = d.id AND d.observed_generation = 0",
+            [disk_id],
+        )
         self._update(connection, "disk", disk_id, {"deleting": True})
         if host is None:
             connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk_id])

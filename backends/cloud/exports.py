@@ -36,16 +36,17 @@ class ExportDoor(Door):
     def export_disk(self, disk_id: UUID, initiators: Sequence[str]) -> Export | None:
         """To exactly these, each with a secret that it keeps while it stays in the list; none withdraws it.
 
-        `Conflict` while attached, on a host that serves nothing, or for more than one: each of them writes.
+        `Conflict` while attached, or on a host that serves nothing; `Invalid` for more than one that could write.
         """
+        initiators = sorted(set(initiators))
         for name in initiators:
             check_initiator(name)
-        if len(initiators) > 1:
-            raise Invalid(f"{len(initiators)} initiators are given; a disk that can be written takes one")
         with self._change() as connection:
             disk = self._one(DISKS, disk_id, lock=True)
+            if len(initiators) > 1 and not disk.read_only:
+                raise Invalid(f"{len(initiators)} initiators are given; a disk that can be written takes one")
             present = self.export(disk_id)
-            if tuple(initiators) == (tuple(one.name for one in present.initiators) if present else ()):
+            if set(initiators) == {one.name for one in (present.initiators if present else ())}:
                 return present
             if disk.pool is not Pool.ISCSI and initiators:
                 raise Conflict(f"the storage {disk_id} is on a host that serves no disks to others")

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from backends.errors import Conflict, NotAllowed
+from backends.errors import Conflict, NotAllowed, TryLater
 from backends.model import Disk, Image
 from backends.store.database import Connection
 
@@ -47,7 +47,7 @@ def fill_with_image(connection: Connection, disk_id: UUID, image: Image) -> None
     `Conflict` where none is alive.
     """
     made = connection.execute(
-        "INSERT INTO disk_filling (disk_id, host, initiator, secret)"
+        "INSERT INTO disk_lease (disk_id, host, initiator, secret)"
         " SELECT %s, h.name, %s, %s FROM host h, image i WHERE i.id = %s AND h.pool = 'file'"
         " AND h.name = coalesce(i.host, h.name) AND h.heartbeat_at > now() - interval '60 seconds'"
         " ORDER BY h.name LIMIT 1",
@@ -55,6 +55,20 @@ def fill_with_image(connection: Connection, disk_id: UUID, image: Image) -> None
     )
     if made.rowcount == 0:
         raise Conflict(f"no host that has the image {image.name!r} answers, so no storage can be made from it now")
+
+
+def lease_disk(connection: Connection, disk_id: UUID, host: str) -> None:
+    """The served disk is this host's alone until its agent lets go; `TryLater` while another host has it so.
+
+    The disk's row must be locked.
+    """
+    connection.execute(
+        "INSERT INTO disk_lease (disk_id, host, initiator, secret) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        [disk_id, host, f"{INITIATOR_PREFIX}{uuid4()}", new_secret()],
+    )
+    row = connection.execute("SELECT host FROM disk_lease WHERE disk_id = %s", [disk_id]).fetchone()
+    if row is not None and row[0] != host:
+        raise TryLater(f"the storage {disk_id} is read or written by the host {row[0]} just now")
 
 
 def check_permit(connection: Connection, disk: Disk, machine_id: UUID) -> None:

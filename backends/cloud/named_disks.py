@@ -64,8 +64,10 @@ class NamedDisk:
     write_state: WriteState | None
     """Of what was last written into it by CDMI or HTTP."""
     write_message: str
+    write_percent: int
+    """How far that has come."""
     is_within_reach: bool
-    """Of this gateway's own host, which has its pool."""
+    """Of this gateway's own host, which has its pool, or logs in where it is served."""
 
     @property
     def name(self) -> str:
@@ -110,7 +112,7 @@ class NamedDiskDoor(DiskDoor):
         return NamedDisk(
             row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
             row[10], row[11], row[12], row[13], row[14], WriteState(row[15]) if row[15] else None, row[16] or "",
-            row[17],
+            row[17] or 0, row[18],
         )  # fmt: skip
 
     def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:

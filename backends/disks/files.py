@@ -1,4 +1,4 @@
-"""Disks of the pool as plain files, of any format: exported through FUSE by a qemu-storage-daemon for each.
+"""Disks as plain files, of any format and from anywhere: exported through FUSE by a qemu-storage-daemon for each.
 
 A disk is open for reading, by the gateway's user alone, or for a moment for writing, by the agent. A file that somebody
 has open can't be unmounted, so the kernel knows when reading has ended, however the reader ended. All may be cut off
@@ -16,14 +16,13 @@ import pwd
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
 from backends.disks.errors import ToolFailed
-from backends.disks.pool import StoredFile
-from backends.disks.tool import failure, open_options
+from backends.disks.tool import Node, failure
 from backends.opened import opened_path
 
 FOLDER_MODE = 0o750
@@ -62,7 +61,7 @@ class DiskFiles:
                 found.add(UUID(path.name))
         return found
 
-    def ensure_open(self, disk_id: UUID, chain: Sequence[StoredFile]) -> None:
+    def ensure_open(self, disk_id: UUID, node: Node) -> None:
         """For reading. `ToolFailed` with the reason."""
         try:
             user_id = pwd.getpwnam(self.user).pw_uid
@@ -71,7 +70,7 @@ class DiskFiles:
         path = opened_path(self.folder, disk_id)
         if not _is_mounted(path) or not _is_alive(path):
             _close(path, force=True)
-            _open(path, chain, writable=False)
+            _open(path, node, writable=False)
         os.chown(path, user_id, 0)
         path.chmod(0o400)
 
@@ -80,20 +79,20 @@ class DiskFiles:
         return _close(opened_path(self.folder, disk_id), force=force)
 
     @contextmanager
-    def writing(self, disk_id: UUID, chain: Sequence[StoredFile]) -> Iterator[int]:
-        """A descriptor to write with; what is written is on the disk when the block has ended well."""
+    def writing(self, disk_id: UUID, node: Node) -> Iterator[Path]:
+        """A file to write to; what is written and flushed is on the disk when the block has ended well."""
         path = self.folder / f"{disk_id}{WRITING}"
         _close(path, force=True)
         try:
-            _open(path, chain, writable=True)
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                yield descriptor
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _open(path, node, writable=True)
+            yield path
         finally:
             _close(path, force=True)
+
+    def cut_off(self, disk_id: UUID) -> None:
+        """Whoever reads or writes it gets an error, also where its host doesn't answer any more: no file is asked."""
+        for name in (str(disk_id), f"{disk_id}{WRITING}"):
+            _end_daemons(self.folder / name, (signal.SIGKILL,))
 
 
 def unmount(path: Path, flags: int) -> None:
@@ -102,14 +101,11 @@ def unmount(path: Path, flags: int) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
 
-def _open(path: Path, chain: Sequence[StoredFile], *, writable: bool) -> None:
-    node: dict[str, object] | None = None
-    for stored in reversed(chain):
-        node = open_options(stored.path, stored.format, backing=node)
+def _open(path: Path, node: Node, *, writable: bool) -> None:
     # Runs of zeros become holes again.
-    node = {**(node or {}), "node-name": "disk", "read-only": not writable, "discard": "unmap"}
+    options = {**node.options, "node-name": "disk", "read-only": not writable, "discard": "unmap"}
     if writable:
-        node["detect-zeroes"] = "unmap"
+        options["detect-zeroes"] = "unmap"
     export = {
         "type": "fuse", "id": "file", "node-name": "disk", "writable": writable, "growable": False,
         "allow-other": "on", "mountpoint": str(path),
@@ -117,18 +113,33 @@ def _open(path: Path, chain: Sequence[StoredFile], *, writable: bool) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0)
     os.close(descriptor)
     try:
-        done = subprocess.run(
-            [
-                "prlimit", "--core=0", "qemu-storage-daemon", "--daemonize",
-                "--blockdev", json.dumps(node), "--export", json.dumps(export),
-            ],
-            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
-            timeout=OPENING_SECONDS, cwd="/", check=False,
-        )  # fmt: skip
+        with _secret(node) as (how, descriptors):
+            done = subprocess.run(
+                [
+                    "prlimit", "--core=0", "qemu-storage-daemon", "--daemonize", *how,
+                    "--blockdev", json.dumps(options), "--export", json.dumps(export),
+                ],
+                stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+                timeout=OPENING_SECONDS, cwd="/", check=False, pass_fds=descriptors,
+            )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ToolFailed(f"qemu-storage-daemon did not open it within {OPENING_SECONDS} seconds") from None
     if done.returncode != 0:
         raise failure("qemu-storage-daemon", done.returncode, done.stderr)
+
+
+@contextmanager
+def _secret(node: Node) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """What a program needs to know it, and the descriptors that it inherits: no other process sees it."""
+    if node.secret is None:
+        yield (), ()
+        return
+    descriptor = os.memfd_create("secret")
+    try:
+        os.write(descriptor, node.secret.encode())
+        yield ("--object", f"secret,id=chap,file=/dev/fd/{descriptor}"), (descriptor,)
+    finally:
+        os.close(descriptor)
 
 
 def _close(path: Path, *, force: bool) -> bool:
@@ -166,10 +177,10 @@ def _is_alive(path: Path) -> bool:
     return True
 
 
-def _end_daemons(path: Path) -> None:
+def _end_daemons(path: Path, signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGKILL)) -> None:
     for handle in _daemons(path):
         try:
-            for number in (signal.SIGTERM, signal.SIGKILL):
+            for number in signals:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, number)
                 if select.select([handle], [], [], ENDING_SECONDS)[0]:

@@ -32,7 +32,8 @@ from backends.disks.inspect import (
     inspect_image,
     read_qcow2_header,
 )
-from backends.disks.tool import COPY_SECONDS, open_options, qemu_img
+from backends.disks.qcow2 import is_empty, write_empty
+from backends.disks.tool import COPY_SECONDS, Node, Progress, open_options, qemu_img
 from backends.values import copy_range, data_ranges
 
 IMAGES = "images"
@@ -46,6 +47,8 @@ NO_LAYERS = (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.EPERM, errno.EM
 """What file systems say that have no leases or second names."""
 MOST_LAYERS = 16
 """Of a disk; each costs QEMU an open file, and a look where those above have nothing."""
+HALF = 0.5
+"""Of the work is to copy a qcow2 image and to check it."""
 
 FOLDER_MODE = 0o750
 IMAGE_MODE = 0o440
@@ -110,6 +113,14 @@ class StoredFile:
     """A file of a disk's chain and the format in which it must be opened."""
 
     path: Path
+    format: ImageFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A RAW or QCOW2 image that somebody has sent."""
+
+    file: BinaryIO
     format: ImageFormat
 
 
@@ -290,7 +301,7 @@ class DiskPool:
         if self.path(volume).exists():
             return
         with self._unfinished(self.path(volume)) as path:
-            qemu_img("create", "-q", "-f", "qcow2", str(path), str(whole_sectors(size_bytes)))
+            write_empty(path, whole_sectors(size_bytes))
             self._finish(path, self.path(volume), DISK_MODE)
 
     def ensure_clone(self, volume: Volume, image_id: UUID, size_bytes: int) -> None:
@@ -302,8 +313,7 @@ class DiskPool:
         if size_bytes < least_bytes:
             raise SizeTooSmall(f"{volume} has {size_bytes} bytes; image {image_id} needs {least_bytes}")
         with self._unfinished(self.path(volume)) as path:
-            backing = ("-b", f"../{IMAGES}/{base.path.name}", "-F", base.format)
-            qemu_img("create", "-q", "-f", "qcow2", *backing, str(path), str(whole_sectors(size_bytes)))
+            write_empty(path, whole_sectors(size_bytes), (f"../{IMAGES}/{base.path.name}", base.format))
             self._finish(path, self.path(volume), DISK_MODE)
 
     def ensure_copy(self, target: Volume, source: Volume, *, replaces: bool = False) -> None:
@@ -320,7 +330,8 @@ class DiskPool:
     def ensure_branch(self, target: Volume, source: Volume, *, changes: bool = True, replaces: bool = False) -> None:
         """As `ensure_copy`, at once: what `source` holds becomes a layer, on which both store only what differs.
 
-        Nobody may have `source` open, or open it meanwhile. One that never `changes` stays on its layer as it is.
+        Nobody may have `source` open, or open it meanwhile. One that never `changes`, or to which nothing was written
+        since it got its layer, stays on that as it is.
         A source that has too many layers already is copied, and all are where the file system offers no layers.
         """
         if self.path(target).exists() and not replaces:
@@ -331,7 +342,8 @@ class DiskPool:
             return
         if changes or facts.layer_id is None:
             try:
-                self._make_layer(source)
+                if facts.layer_id is None or not self._is_empty(source):
+                    self._make_layer(source)
             except OSError as error:
                 if error.errno not in NO_LAYERS:
                     raise
@@ -364,6 +376,10 @@ class DiskPool:
                 raise
         self._permit(file, IMAGE_MODE)
 
+    def _is_empty(self, volume: Volume) -> bool:
+        with self._unwritten(volume), self.path(volume).open("rb") as file:
+            return is_empty(file)
+
     @contextmanager
     def _unwritten(self, volume: Volume) -> Iterator[None]:
         """`InUse` where somebody has it open for writing."""
@@ -372,8 +388,7 @@ class DiskPool:
 
     @staticmethod
     def _put_on_layer(path: Path, layer_id: UUID | None, size_bytes: int) -> None:
-        backing = ("-b", f"../{VolumeKind.LAYER}/{layer_id}.qcow2", "-F", "qcow2")
-        qemu_img("create", "-q", "-f", "qcow2", *backing, str(path), str(size_bytes))
+        write_empty(path, size_bytes, (f"../{VolumeKind.LAYER}/{layer_id}.qcow2", ImageFormat.QCOW2))
 
     @contextmanager
     def _replacing(self, target: Volume) -> Iterator[None]:
@@ -383,29 +398,47 @@ class DiskPool:
         if had_layer:
             self.remove_unused_layers()
 
-    def replace(self, volume: Volume, image: BinaryIO, image_format: ImageFormat, size_bytes: int) -> None:
-        """The disk becomes what the RAW or QCOW2 `image` holds, with zeros after its end; on any error it stays.
+    def replace(self, volume: Volume, image: Uploaded, size_bytes: int, progress: Progress) -> None:
+        """The disk becomes what the image holds, with zeros after its end; on any error it stays.
 
         No running machine may have it open. `ImageRefused`, `PoolFull`.
         """
         with self._unfinished(self.path(volume)) as path, self._replacing(volume):
-            if image_format is ImageFormat.RAW:
-                inherited = StoredFile(Path(f"/proc/self/fd/{image.fileno()}"), ImageFormat.RAW)
-                convert((inherited,), path, descriptors=(image.fileno(),))
-            else:
-                # A file of our own: whoever sent it could change its header after it has been looked at.
-                with self._unfinished(self.path(volume).with_suffix(".uploaded")) as uploaded:
-                    with uploaded.open("wb", buffering=0) as own:
-                        uploaded.chmod(0o600)
-                        length = image.seek(0, os.SEEK_END)
-                        for start, end in data_ranges(image, length):
-                            copy_range(image.fileno(), start, own.fileno(), start, end - start)
-                        own.truncate(length)
-                    inspect_image(uploaded, size_bytes, declared=ImageFormat.QCOW2)
-                    check_whole(uploaded)
-                    convert((StoredFile(uploaded, ImageFormat.QCOW2),), path)
+            with self._opened(volume, image, size_bytes, progress) as (source, rest):
+                convert((source,), path, descriptors=(image.file.fileno(),), progress=rest)
             qemu_img("resize", "-q", "-f", "qcow2", str(path), str(whole_sectors(size_bytes)))
             self._finish(path, self.path(volume), DISK_MODE)
+
+    def write_over(self, target: Path, volume: Volume, image: Uploaded, size_bytes: int, progress: Progress) -> None:
+        """As `replace`, of the bytes of a raw file elsewhere, which is changed by whatever was done before an error."""
+        with (
+            self._unfinished(self.path(volume).with_suffix(".zeros")) as zeros,
+            self._opened(volume, image, size_bytes, progress) as (source, rest),
+        ):
+            write_empty(zeros, whole_sectors(size_bytes))
+            chain = (StoredFile(zeros, ImageFormat.QCOW2), source)
+            overwrite(chain, target, descriptors=(image.file.fileno(),), progress=rest)
+
+    @contextmanager
+    def _opened(
+        self, volume: Volume, image: Uploaded, size_bytes: int, progress: Progress
+    ) -> Iterator[tuple[StoredFile, Progress]]:
+        """What may be opened of it, and who is to be told of what is done with that. `ImageRefused`."""
+        if image.format is ImageFormat.RAW:
+            yield StoredFile(Path(f"/proc/self/fd/{image.file.fileno()}"), ImageFormat.RAW), progress
+            return
+        # A file of our own: whoever sent it could change its header after it has been looked at.
+        with self._unfinished(self.path(volume).with_suffix(".uploaded")) as uploaded:
+            with uploaded.open("wb", buffering=0) as own:
+                uploaded.chmod(0o600)
+                length = image.file.seek(0, os.SEEK_END)
+                for start, end in data_ranges(image.file, length):
+                    copy_range(image.file.fileno(), start, own.fileno(), start, end - start)
+                own.truncate(length)
+            inspect_image(uploaded, size_bytes, declared=ImageFormat.QCOW2)
+            check_whole(uploaded)
+            progress(HALF)
+            yield StoredFile(uploaded, ImageFormat.QCOW2), lambda part: progress(HALF + HALF * part)
 
     @contextmanager
     def receiving(self, volume: Volume) -> Iterator[Path]:
@@ -523,13 +556,49 @@ def whole_sectors(size_bytes: int) -> int:
     return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
 
 
-def convert(chain: tuple[StoredFile, ...], target: Path, *, descriptors: tuple[int, ...] = ()) -> None:
-    """A new qcow2 file with the content of exactly these files, each in the format that is known here."""
-    source: dict[str, object] | None = None
+def node_of(chain: tuple[StoredFile, ...]) -> Node:
+    """Exactly these files, each in the format that is known here."""
+    options: dict[str, object] | None = None
     for stored in reversed(chain):
-        source = open_options(stored.path, stored.format, backing=source)
-    source_text = f"json:{json.dumps(source)}"
-    qemu_img("convert", "-q", "-O", "qcow2", source_text, str(target), seconds=COPY_SECONDS, descriptors=descriptors)
+        options = open_options(stored.path, stored.format, backing=options)
+    return Node(options or {})
+
+
+def convert(
+    chain: tuple[StoredFile, ...],
+    target: Path,
+    *,
+    descriptors: tuple[int, ...] = (),
+    progress: Progress | None = None,
+) -> None:
+    """A new qcow2 file with the content of these files."""
+    _convert("-O", "qcow2", _shown(chain), str(target), descriptors=descriptors, progress=progress)
+
+
+def overwrite(
+    chain: tuple[StoredFile, ...],
+    target: Path,
+    *,
+    is_zero: bool = False,
+    descriptors: tuple[int, ...] = (),
+    progress: Progress | None = None,
+) -> None:
+    """The content of these files at the beginning of a raw file that is at least as large; all is flushed at the end.
+
+    `is_zero`: the target has zeros wherever it isn't written.
+    """
+    zeros = ("--target-is-zero",) if is_zero else ()
+    how = ("-n", *zeros, "-t", "writeback", "-O", "raw")
+    _convert(*how, _shown(chain), str(target), descriptors=descriptors, progress=progress)
+
+
+def _convert(*arguments: str, descriptors: tuple[int, ...], progress: Progress | None) -> None:
+    shows = "-q" if progress is None else "-p"
+    qemu_img("convert", shows, *arguments, seconds=COPY_SECONDS, descriptors=descriptors, progress=progress)
+
+
+def _shown(chain: tuple[StoredFile, ...]) -> str:
+    return f"json:{json.dumps(node_of(chain).options)}"
 
 
 @contextmanager

@@ -6,8 +6,12 @@ Which arguments are safe is the callers' affair; all of them name formats, so th
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backends.disks.errors import DiskError, InUse, PoolFull, ToolFailed
@@ -16,6 +20,18 @@ MEMORY_LIMIT_BYTES = 2 * 1024**3
 INSPECTION_SECONDS = 30
 COPY_SECONDS = 4 * 3600
 FORMATS_WITH_BACKING = ("qcow2", "vmdk")
+PERCENTAGE = re.compile(rb"\(([0-9.]+)/100%\)")
+
+Progress = Callable[[float], None]
+"""Is told which part of the work is done, from 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A disk as QEMU opens it; `secret` is what the secret object `chap` holds, where the options name it."""
+
+    options: Mapping[str, object]
+    secret: str | None = field(default=None, repr=False)
 
 
 def qemu_img(
@@ -23,13 +39,15 @@ def qemu_img(
     seconds: int = INSPECTION_SECONDS,
     descriptors: tuple[int, ...] = (),
     accepts: Collection[int] = (0,),
+    progress: Progress | None = None,
 ) -> str:
     """The standard output of `qemu-img ARGUMENTS`, which inherits the open file descriptors that are named.
 
-    `accepts` are the statuses with which it may end.
+    `accepts` are the statuses with which it may end. `progress` is told what `-p` prints, instead of the output.
     """
     limits = ["prlimit", f"--as={MEMORY_LIMIT_BYTES}", f"--cpu={seconds}", "--core=0"]
-    return _output([*limits, "qemu-img", *arguments], f"qemu-img {arguments[0]}", seconds, descriptors, accepts)
+    command = [*limits, "qemu-img", *arguments]
+    return _output(command, f"qemu-img {arguments[0]}", seconds, descriptors, accepts, progress)
 
 
 def run(*command: str, seconds: int) -> str:
@@ -43,25 +61,48 @@ def _output(
     seconds: int,
     descriptors: tuple[int, ...] = (),
     accepts: Collection[int] = (0,),
+    progress: Progress | None = None,
 ) -> str:
     environment = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin", "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        with ExitStack() as stack:
+            done = subprocess.run(
+                command,
+                env=environment,
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if progress is None else stack.enter_context(_followed(progress)),
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
     except subprocess.TimeoutExpired as expired:
         raise ToolFailed(f"{name} took longer than {seconds} seconds") from expired
     if done.returncode not in accepts:
         raise failure(name, done.returncode, done.stderr)
-    return done.stdout
+    return done.stdout or ""
+
+
+@contextmanager
+def _followed(progress: Progress) -> Iterator[int]:
+    """A descriptor for what `qemu-img -p` prints: each percentage is told as it comes."""
+    reading, writing = os.pipe()
+
+    def follow() -> None:
+        with os.fdopen(reading, "rb", buffering=0) as printed:
+            while text := printed.read(4096):
+                if found := PERCENTAGE.findall(text):
+                    progress(float(found[-1]) / 100)
+
+    thread = threading.Thread(target=follow, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+        thread.join()
 
 
 NO_ROOM = (

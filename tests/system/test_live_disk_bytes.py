@@ -339,7 +339,86 @@ def test_what_was_written_is_kept_by_a_snapshot_and_comes_back_with_it(disk: Dis
     assert disk.http.patch(disk.v2, json=source, headers=headers).status_code == 202
     wait_until(is_complete)
     assert disk.read(0, 5) == b"first"
-    assert disk.http.get(f"{disk.v1}cdmi_snapshots/s/value").status_code == 404
+
+
+def test_the_bytes_of_a_snapshot_are_read_and_never_written(gateway: Gateway, disk: Disk) -> None:
+    headers = {"Content-Type": CONTAINER}
+    assert disk.write(0, b"first").status_code == 204
+    assert disk.http.patch(disk.v2, json={"snapshot": "s"}, headers=headers).status_code == 202
+    assert disk.write(0, b"later").status_code == 204
+    snapshot = f"{disk.v2}cdmi_snapshots/s/"
+    wait_until(lambda: disk.shown(snapshot, CONTAINER)["completionStatus"] == "Complete")
+    assert disk.shown(snapshot, CONTAINER)["children"] == ["value"]
+    shown = disk.shown(f"{snapshot}value?objectID&parentURI&capabilitiesURI", DATAOBJECT)
+    assert shown["parentURI"] == snapshot
+    claimed = disk.http.get(str(shown["capabilitiesURI"]), headers={"Accept": "application/cdmi-capability"}).json()
+    assert set(claimed["capabilities"]) == {
+        "cdmi_read_value", "cdmi_read_value_range", "cdmi_read_metadata", "cdmi_size", "cdmi_ctime",
+    }  # fmt: skip
+    for path in (f"{snapshot}value", f"{disk.v1}cdmi_snapshots/s/value", f"/cdmi/cdmi_objectid/{shown['objectID']}"):
+        assert disk.http.get(path).content == b"first".ljust(disk.size_bytes, b"\0")
+        refused = disk.http.put(path, content=b"x", headers={"Content-Range": "bytes 0-0/*"})
+        assert (refused.status_code, "never changes" in refused.text) == (409, True)
+    part = disk.shown(f"{snapshot}value?value=0-4", DATAOBJECT)
+    assert base64.b64decode(str(part["value"])) == b"first"
+    assert disk.http.options(f"{snapshot}value").headers["Allow"] == "GET, HEAD"
+    assert disk.read(0, 5) == b"later"
+    wait_until(lambda: leftovers(gateway) == [])
+
+
+def test_what_a_read_only_disk_claims_is_reading(disk: Disk) -> None:
+    assert disk.write(0, b"fixed").status_code == 204
+    fixed = {"metadata": {"altostratus_readonly": "true"}}
+    sent = disk.http.patch(f"{disk.v2}?metadata=altostratus_readonly", json=fixed, headers={"Content-Type": CONTAINER})
+    assert sent.status_code == 204, sent.text
+    refused = disk.write(0, b"x")
+    assert (refused.status_code, "read-only" in refused.text) == (409, True)
+    uri = str(disk.shown(f"{disk.v2}value?capabilitiesURI", DATAOBJECT)["capabilitiesURI"])
+    claimed = disk.http.get(uri, headers={"Accept": "application/cdmi-capability"}).json()["capabilities"]
+    assert "cdmi_modify_value" not in claimed
+    assert disk.read(0, 5) == b"fixed"
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2", "range"])
+def test_how_far_a_write_has_come_is_told_and_only_rises(client: httpx.Client, tmp_path: Path, kind: str) -> None:
+    disk = Disk(client, GIB)
+    image = tmp_path / "image"
+    block = os.urandom(MIB)
+    with image.open("wb") as file:
+        for _ in range(900):
+            file.write(block)
+    if kind == "qcow2":
+        image.rename(tmp_path / "raw")
+        qemu_img("convert", "-f", "raw", "-O", "qcow2", tmp_path / "raw", image)
+
+    def chunks() -> Iterator[bytes]:
+        with image.open("rb") as file:
+            while data := file.read(MIB):
+                yield data
+
+    headers = {
+        "raw": {"Content-Type": RAW},
+        "qcow2": {"Content-Type": QCOW2},
+        "range": {"Content-Range": f"bytes {MIB}-{MIB + image.stat().st_size - 1}/*"},
+    }[kind]
+    seen: list[int] = []
+
+    def is_complete() -> bool:
+        """Looks at both, from when the writing has begun."""
+        of_container = disk.shown(f"{disk.v1}?completionStatus;percentComplete", CONTAINER)
+        shown = disk.shown(f"{disk.v2}value?completionStatus&percentComplete", DATAOBJECT)
+        if seen or of_container["completionStatus"] == "Processing":
+            seen.extend(int(str(each["percentComplete"])) for each in (of_container, shown))
+        assert (shown["completionStatus"] == "Complete") == (shown["percentComplete"] == "100")
+        return bool(seen) and shown["completionStatus"] == "Complete"
+
+    with ThreadPoolExecutor(1) as threads:
+        put = threads.submit(client.put, disk.value, content=chunks(), headers=headers, timeout=120)
+        wait_until(is_complete, 120)
+        assert put.result().status_code in (202, 204)
+    client.delete(disk.v1)
+    assert seen == sorted(seen)
+    assert [percent for percent in seen if 0 < percent < 100]
 
 
 def test_nothing_is_left_open_once_nobody_reads(gateway: Gateway, disk: Disk) -> None:

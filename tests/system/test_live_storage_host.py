@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import httpx
 import pytest
 from live import Guest, User, eventually, inline_link, make_guest, make_key, remove
+from test_live_disk_bytes import QCOW2, RAW, Disk, daemons, leftovers, qemu_img
 
 from tests.conftest import repository, wait_until
 from tests.system.conftest import AGENTS, DEFAULT_IMAGE, OS_TEMPLATE, Gateway, free_port, make_gateway
@@ -39,6 +42,7 @@ while [ $i -lt 24 ]; do
 done
 """
 CONTAINER = "application/cdmi-container"
+DATAOBJECT = "application/cdmi-object"
 BOOT_LIMIT_S = 400
 """The lab and guests are emulated at once on what may be two busy cores."""
 
@@ -212,6 +216,156 @@ def test_a_disk_exported_by_cdmi_is_written_and_read_by_that_initiator_outside_a
     assert initiate(export, initiator, secret, read)[0] != 0
     assert user.http.delete(url).status_code == 204
     assert secret not in gateway.log.read_text()
+
+
+def test_the_bytes_of_a_served_disk_go_up_and_down_and_a_guest_has_them_after(
+    gateway: Gateway, storage_host: StorageHost, user: User, tmp_path: Path
+) -> None:
+    disk = Disk(user.http, 32 * MIB)
+    with gateway.connect() as connection:
+        assert connection.execute("SELECT pool FROM disk WHERE id = %s", [disk.id]).fetchone() == ("iscsi",)
+    raw, qcow2, other = (tmp_path / name for name in ("image.raw", "image.qcow2", "other.raw"))
+    raw.write_bytes(os.urandom(5 * MIB + 512))
+    other.write_bytes(os.urandom(3 * MIB))
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", "-c", other, qcow2)
+
+    _is_written(disk, disk.upload(raw, RAW))
+    assert _downloaded(disk) == raw.read_bytes().ljust(disk.size_bytes, b"\0")
+    _is_written(disk, disk.upload(qcow2, QCOW2))
+    expected = bytearray(other.read_bytes().ljust(disk.size_bytes, b"\0"))
+    assert _downloaded(disk) == expected
+    _is_written(disk, disk.write(2 * MIB + 3, b"in the middle"))
+    expected[2 * MIB + 3 : 2 * MIB + 16] = b"in the middle"
+    assert _downloaded(disk) == expected
+    backed = tmp_path / "backed.qcow2"
+    qemu_img("create", "-u", "-f", "qcow2", "-b", "/etc/shadow", "-F", "raw", backed, "4M")
+    refused = disk.upload(backed, QCOW2)
+    assert refused.status_code in (202, 400)
+    wait_until(
+        lambda: "backing file" in str(disk.shown(f"{disk.v2}value", DATAOBJECT)["completionStatus"]), BOOT_LIMIT_S
+    )
+
+    snapshot = user.http.patch(disk.v2, json={"snapshot": "s"}, headers={"Content-Type": CONTAINER})
+    assert snapshot.status_code == 202, snapshot.text
+    wait_until(
+        lambda: disk.shown(f"{disk.v2}cdmi_snapshots/s/", CONTAINER)["completionStatus"] == "Complete", BOOT_LIMIT_S
+    )
+    _is_written(disk, disk.write(0, b"later"))
+    assert _downloaded(disk, f"{disk.v1}cdmi_snapshots/s/value") == expected
+    expected[:5] = b"later"
+
+    exports = {"mine": {"type": "iSCSI", "permissions": ["iqn.2026-01.org.example:outside"]}}
+    assert user.http.patch(disk.v2, json={"exports": exports}, headers={"Content-Type": CONTAINER}).status_code == 204
+    refused = user.http.get(disk.value)
+    assert (refused.status_code, "exported to the initiator" in refused.text) == (409, True)
+    assert user.http.patch(disk.v2, json={"exports": {}}, headers={"Content-Type": CONTAINER}).status_code == 204
+
+    guest = make_guest(user, make_key(tmp_path), links=[inline_link(disk.storage)])
+    refused = disk.write(0, b"x")
+    assert (refused.status_code, guest.id in refused.text) == (409, True)
+    guest.wait_for_boot()
+    (link,) = user.link_paths(guest.path, "storagelink")
+    read = guest.output(f"head -c {disk.size_bytes} {guest.device(link)} | sha256sum")
+    assert read.split()[0] == hashlib.sha256(expected).hexdigest()
+    guest.output(f"printf inside | dd of={guest.device(link)} bs=1M seek=1 conv=notrunc,fsync 2>&1")
+    remove(user, guest.path)
+    eventually(lambda: not _is_attached(gateway, disk.storage), "the disk's coming free")
+    expected[MIB : MIB + 6] = b"inside"
+    assert _downloaded(disk) == expected
+    _nothing_is_left(gateway, storage_host, user, disk)
+
+
+def test_kills_while_a_served_disk_is_read_and_written_leave_the_new(
+    gateway: Gateway, storage_host: StorageHost, user: User
+) -> None:
+    """What was received is written, whoever of the agents is killed, and the last host to have it is let out."""
+    disk = Disk(user.http, 16 * MIB)
+    for round_number, kill in enumerate(
+        (lambda: _kill_agent(gateway), storage_host.kill, lambda: _kill_agent(gateway))
+    ):
+        new = bytes([65 + round_number]) * disk.size_bytes
+        with ThreadPoolExecutor(1) as threads:
+            put = threads.submit(user.http.put, disk.value, content=new, headers={"Content-Type": RAW})
+            time.sleep(0.2 * round_number)
+            kill()
+            _is_written(disk, put.result())
+        assert _downloaded(disk) == new
+    with user.http.stream("GET", disk.value) as answer:
+        next(answer.iter_raw(MIB))
+        _kill_agent(gateway)
+    assert _downloaded(disk) == new
+    _nothing_is_left(gateway, storage_host, user, disk)
+
+
+def test_a_portal_that_is_away_is_told_and_what_was_received_is_written_when_it_is_back(
+    gateway: Gateway, storage_host: StorageHost, user: User
+) -> None:
+    disk = Disk(user.http, 16 * MIB)
+    with _portal_away(gateway):
+        for _ in range(2):
+            refused = user.http.get(disk.value)
+            assert (refused.status_code, refused.headers.get("Retry-After")) == (503, "1"), refused.text[:300]
+        assert "portal 127.0.0.1:1 of host store1 does not answer" in refused.text
+        assert disk.write(0, b"kept").status_code == 202
+        eventually(lambda: "127.0.0.1:1" in user.message(disk.storage), "what the disk waits for", BOOT_LIMIT_S)
+        assert disk.shown(f"{disk.v2}?completionStatus", CONTAINER)["completionStatus"] == "Processing"
+    _is_written(disk, None)
+    assert user.message(disk.storage) == ""
+    with user.http.stream("GET", disk.value) as answer:
+        chunks = answer.iter_raw(64 << 10)
+        assert next(chunks)[:4] == b"kept"
+        with _portal_away(gateway):
+            wait_until(lambda: daemons(gateway, str(disk.id)) == [], BOOT_LIMIT_S)
+    assert _downloaded(disk)[:4] == b"kept"
+    _nothing_is_left(gateway, storage_host, user, disk)
+
+
+@contextmanager
+def _portal_away(gateway: Gateway) -> Iterator[None]:
+    set_portal = "UPDATE host SET portal = %s WHERE name = 'store1'"
+    with gateway.connect() as connection:
+        portal = connection.execute("SELECT portal FROM host WHERE name = 'store1'").fetchone()
+        connection.execute(set_portal, ["127.0.0.1:1"])
+        try:
+            yield
+        finally:
+            connection.execute(set_portal, portal)
+
+
+def _is_written(disk: Disk, answer: httpx.Response | None) -> None:
+    assert answer is None or answer.status_code in (202, 204), answer.text
+
+    def is_complete() -> bool:
+        completion = disk.shown(f"{disk.v2}value?completionStatus", DATAOBJECT)["completionStatus"]
+        assert completion in ("Complete", "Processing")
+        return completion == "Complete"
+
+    wait_until(is_complete, BOOT_LIMIT_S)
+
+
+def _downloaded(disk: Disk, path: str = "") -> bytes:
+    """Asked again while it isn't at hand."""
+    found: list[bytes] = []
+
+    def is_read() -> bool:
+        answer = disk.http.get(path or disk.value)
+        assert answer.status_code in (200, 503), answer.text
+        if answer.status_code == 200:
+            found.append(answer.content)
+        return bool(found)
+
+    wait_until(is_read, BOOT_LIMIT_S)
+    return found[0]
+
+
+def _nothing_is_left(gateway: Gateway, storage_host: StorageHost, user: User, disk: Disk) -> None:
+    """Of the disk, here and on its host: no session, no secret, no file."""
+    with gateway.connect() as connection:
+        wait_until(lambda: connection.execute("SELECT FROM disk_lease").fetchone() is None, BOOT_LIMIT_S)
+        wait_until(lambda: leftovers(gateway) == [], BOOT_LIMIT_S)
+        assert user.http.delete(disk.v2).status_code == 204
+        wait_until(lambda: _is_forgotten(gateway, disk.storage), BOOT_LIMIT_S)
+        assert connection.execute("SELECT FROM disk_lease").fetchone() is None
 
 
 def initiate(export: dict[str, Any], initiator: str, secret: str, *commands: str) -> tuple[int, str]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from backends.cloud import Cloud
-from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable, NotFound, OutOfRoom
-from backends.model import Disk, DiskState, MachineState, NewAttachment, NewDisk, NewMachine, Pool
+from backends.cloud import Cloud, disk_bytes
+from backends.cloud.named_disks import NamedDisk
+from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable, NotFound, OutOfRoom, TryLater
+from backends.model import Disk, DiskState, MachineState, NewAttachment, NewDisk, NewMachine, Pool, WriteFormat
+from backends.opened import OpenedDisks
 from backends.placement import place_waiting
-from backends.store.database import Connection
+from backends.store.database import Connection, Database
+from backends.values import Values
+from tests.conftest import SIZES, caller, project
 
 GIB = 2**30
 OUTSIDE = "iqn.2026-01.org.example:outside"
@@ -74,11 +79,11 @@ def test_disk_made_from_an_image_stays_beside_the_machines_unless_it_is_asked_fo
     assert cloud.create_disk(NewDisk(image_name=image)).pool is Pool.FILE
     made = cloud.create_disk(NewDisk(image_name=image, pool=Pool.ISCSI))
     assert (made.pool, made.host, made.size_bytes) == (Pool.ISCSI, storage, GIB)
-    filling = sql.execute("SELECT disk_id, host, length(secret) FROM disk_filling").fetchall()
-    assert filling == [(made.id, "rack1", 16)]
+    leases = sql.execute("SELECT disk_id, host, length(secret) FROM disk_lease").fetchall()
+    assert leases == [(made.id, "rack1", 16)]
     assert cloud.export(made.id) is None
     cloud.delete_disk(made.id)
-    assert sql.execute("SELECT count(*) FROM disk_filling").fetchone() == (0,)
+    assert sql.execute("SELECT count(*) FROM disk_lease").fetchone() == (0,)
     sql.execute("UPDATE host SET heartbeat_at = now() - interval '1 hour' WHERE name = 'rack1'")
     with pytest.raises(Conflict, match="no host that has the image"):
         cloud.create_disk(NewDisk(image_name=image, pool=Pool.ISCSI))
@@ -148,6 +153,23 @@ def test_disk_is_exported_or_attached_and_neither_twice(cloud: Cloud, sql: Conne
         cloud.export_disk(disk.id, [OUTSIDE])
     with pytest.raises(Conflict, match="serves no disks"):
         cloud.export_disk(cloud.create_disk(NewDisk(size_bytes=GIB, pool=Pool.FILE)).id, [OUTSIDE])
+
+
+def test_read_only_disk_is_exported_to_many_and_stays_so_until_all_are_gone(
+    cloud: Cloud, sql: Connection, storage: str
+) -> None:
+    disk = served(cloud, sql)
+    cloud.update_disk(disk.id, {"read_only": True})
+    export = cloud.export_disk(disk.id, [f"{OUTSIDE}2", OUTSIDE, OUTSIDE])
+    assert export is not None
+    assert [one.name for one in export.initiators] == [OUTSIDE, f"{OUTSIDE}2"]
+    first, second = export.initiators
+    assert first.secret != second.secret
+    with pytest.raises(Conflict, match="withdraw that first"):
+        cloud.update_disk(disk.id, {"read_only": False})
+    left = cloud.export_disk(disk.id, [f"{OUTSIDE}2"])
+    assert left is not None
+    assert left.initiators == (second,)
 
 
 def test_nobody_exports_or_permits_what_is_not_theirs(
@@ -249,6 +271,76 @@ def test_disk_that_can_be_written_has_one_machine_and_a_read_only_one_has_many(
         cloud.delete_disk(disk.id)
     with pytest.raises(Conflict, match="detach it first"):
         cloud.permit_machines(disk.id, [first.id])
+
+
+@pytest.fixture
+def beside(database: Database, sql: Connection, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """The door of a gateway on the compute host, which waits for no agent."""
+    monkeypatch.setattr(disk_bytes, "WAIT_S", 0)
+    values = tmp_path / "values"
+    values.mkdir()
+    opened = OpenedDisks(host, tmp_path / "opened")
+    return Cloud(database, caller(project(sql, "mine")), SIZES, "small", Values(values), opened)
+
+
+def named(cloud: Cloud, sql: Connection) -> NamedDisk:
+    return cloud.named_disk(str(served(cloud, sql).id))
+
+
+def test_who_asks_for_the_bytes_of_a_served_disk_has_it_leased_to_the_gateway_s_host(
+    beside: Cloud, sql: Connection, storage: str
+) -> None:
+    disk = named(beside, sql)
+    assert beside.has_bytes(disk)
+    with pytest.raises(TryLater):
+        beside.open_disk(disk)
+    ((host, initiator, secret, is_served),) = sql.execute("SELECT host, initiator, secret, served FROM disk_lease")
+    assert (host, len(secret), is_served) == ("rack1", 16, False)
+    assert beside.export(disk.id) is None
+    assert jobs_of(sql, storage)[-1] == f"disk {disk.id}"
+    arguments = sql.execute("SELECT args::text FROM procrastinate_jobs").fetchall()
+    assert not [row for row in arguments if secret in row[0]]
+    with beside.receive_value() as data:
+        data.write(b"x")
+        assert beside.write_disk(disk, data, 0, WriteFormat.RAW) is False
+    assert sql.execute("SELECT initiator, secret FROM disk_lease").fetchall() == [(initiator, secret)]
+    sql.execute("DELETE FROM disk_write")
+    sql.execute("UPDATE disk_lease SET host = %s", [storage])
+    with pytest.raises(TryLater, match=f"by the host {storage}"):
+        beside.open_disk(disk)
+
+
+def test_bytes_of_a_served_disk_are_refused_to_all_but_its_one_owner(
+    beside: Cloud, sql: Connection, storage: str
+) -> None:
+    disk, machine = named(beside, sql), beside.create_machine(NewMachine())
+    beside.export_disk(disk.id, [OUTSIDE])
+    with pytest.raises(Conflict, match=f"exported to the initiator {OUTSIDE}"):
+        beside.check_bytes(disk)
+    beside.export_disk(disk.id, [])
+    beside.attach(machine.id, NewAttachment(disk.id))
+    with pytest.raises(Conflict, match=str(machine.id)):
+        beside.open_disk(disk)
+    sql.execute("DELETE FROM attachment")
+    sql.execute("UPDATE host SET heartbeat_at = now() - interval '1 hour' WHERE name = %s", [storage])
+    with pytest.raises(TryLater, match=f"the agent of host {storage} does not answer"):
+        beside.open_disk(disk)
+    sql.execute("UPDATE host SET heartbeat_at = now() + (name = %s)::int * interval '1 day'", [storage])
+    sql.execute("UPDATE host SET heartbeat_at = now() - interval '1 hour' WHERE name = 'rack1'")
+    with pytest.raises(TryLater, match="the agent of host rack1 does not answer"):
+        beside.open_disk(disk)
+    assert sql.execute("SELECT count(*) FROM disk_lease").fetchone() == (0,)
+
+
+def test_attaching_and_deleting_leave_it_to_the_holder_to_let_go(beside: Cloud, sql: Connection, storage: str) -> None:
+    disk, machine = named(beside, sql), beside.create_machine(NewMachine())
+    with pytest.raises(TryLater):
+        beside.open_disk(disk)
+    attachment = beside.attach(machine.id, NewAttachment(disk.id))
+    assert sql.execute("SELECT attachment_id, served FROM disk_grant").fetchall() == [(attachment.id, False)]
+    sql.execute("DELETE FROM attachment")
+    beside.delete_disk(disk.id)
+    assert sql.execute("SELECT host FROM disk_lease").fetchall() == [("rack1",)]
 
 
 def test_pool_of_a_disk_does_not_change(cloud: Cloud, storage: str) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -92,7 +92,7 @@ def storage_host(cluster: PrivateCluster, conninfo: str, sql: Connection) -> Ite
 
 def reads(export: Export, *, secret: str | None = None) -> str:
     """What an initiator outside learns of the disk's size, or the refusal."""
-    (initiator,) = export.initiators
+    (initiator, *_) = export.initiators
     target = export.target_identifier.partition(",")[0]
     url = f"iscsi://{initiator.name}%{secret or initiator.secret}@{export.portals[0]}/{target}/0"
     done = subprocess.run(
@@ -115,7 +115,9 @@ def served(cloud: Cloud, disk_id: UUID) -> Export:
     return export
 
 
-def test_what_the_door_says_is_served_grown_withdrawn_and_removed(storage_host: StorageHost, cloud: Cloud) -> None:
+def test_what_the_door_says_is_served_grown_withdrawn_and_removed(
+    storage_host: StorageHost, cloud: Cloud, sql: Connection
+) -> None:
     disk = cloud.create_disk(NewDisk(size_bytes=GIB))
     assert (disk.pool, disk.host) == (Pool.ISCSI, "store1")
     wait_until(lambda: cloud.disk(disk.id).state is DiskState.ONLINE, LIMIT_S)
@@ -137,9 +139,29 @@ def test_what_the_door_says_is_served_grown_withdrawn_and_removed(storage_host: 
 
     cloud.export_disk(disk.id, [])
     wait_until(lambda: str(2 * GIB) not in reads(other), LIMIT_S)
+    cloud.update_disk(disk.id, {"read_only": True})
+    cloud.export_disk(disk.id, [OUTSIDE, f"{OUTSIDE}2"])
+    many = served(cloud, disk.id)
+    for each in many.initiators:
+        assert str(2 * GIB) in reads(replace(many, initiators=(each,)))
+    cloud.export_disk(disk.id, [])
+    wait_until(lambda: str(2 * GIB) not in reads(many), LIMIT_S)
+    _lease_of_a_lost_host(sql, disk.id)
+    wait_until(lambda: sql.execute("SELECT FROM disk_lease").fetchone() is None, LIMIT_S)
     cloud.delete_disk(disk.id)
     wait_until(lambda: not _row_exists(cloud, disk.id), LIMIT_S)
     assert other.initiators[0].secret not in storage_host.log()
+
+
+def _lease_of_a_lost_host(sql: Connection, disk_id: UUID) -> None:
+    sql.execute(
+        "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, heartbeat_at)"
+        " VALUES ('lost', 1, 1, 1, 'qemu', now() - interval '1 hour')"
+    )
+    sql.execute(
+        "INSERT INTO disk_lease (disk_id, host, initiator, secret) VALUES (%s, 'lost', %s, '0123456789abcdef')",
+        [disk_id, OUTSIDE],
+    )
 
 
 def _row_exists(cloud: Cloud, disk_id: UUID) -> bool:

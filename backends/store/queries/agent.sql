@@ -202,22 +202,35 @@ SELECT id FROM shared_pool WHERE id = %(id)s
 -- Whichever host they are with.
 SELECT id FROM disk WHERE shared_pool = %(shared_pool)s
 
--- name: disk_to_fill
--- Its image is to be written to it by this host, as soon as its target lets that in.
-SELECT d.image_id, d.host, h.portal, d.target_identifier, f.initiator, f.secret
-FROM disk_filling f JOIN disk d ON d.id = f.disk_id JOIN host h ON h.name = d.host
-WHERE f.disk_id = %(id)s AND f.host = %(host)s AND d.target_identifier IS NOT NULL AND h.portal IS NOT NULL
+-- name: leased_disk
+-- A served disk that this host has to itself, as soon as its target lets it in; and whether anybody else waits for it.
+SELECT d.host, h.portal, d.target_identifier, l.initiator, l.secret,
+    l.served AND h.portal IS NOT NULL AND d.target_identifier IS NOT NULL, d.size_bytes,
+    CASE WHEN d.observed_generation = 0 THEN d.image_id END, d.deleting, h.is_full,
+    d.open_until, EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept),
+    d.generation > d.observed_generation OR d.source_disk_id IS NOT NULL
+        OR EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id)
+FROM disk_lease l JOIN disk d ON d.id = l.disk_id JOIN host h ON h.name = d.host
+WHERE l.disk_id = %(id)s AND l.host = %(host)s
 
--- name: disk_filled
-DELETE FROM disk_filling WHERE disk_id = %(id)s
+-- name: end_disk_lease
+-- Unless it is needed still, or again; the row of the disk must be locked.
+DELETE FROM disk_lease l USING disk d
+WHERE l.disk_id = %(id)s AND l.host = %(host)s AND d.id = l.disk_id AND (d.deleting OR d.open_until IS NULL)
+  AND NOT EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept)
 
 -- name: disk_not_filled
 UPDATE disk SET state = 'error', state_message = %(message)s WHERE id = %(id)s
 
+-- name: disk_waits
+UPDATE disk SET state_message = %(message)s WHERE id = %(id)s AND state_message <> %(message)s
+
 -- name: disk_observed
+-- What is as it was is not written: looking again costs no commit.
 UPDATE disk SET state = %(state)s, state_message = %(message)s,
     observed_generation = greatest(observed_generation, %(generation)s)
-WHERE id = %(id)s
+WHERE id = %(id)s AND (state, state_message, observed_generation)
+    IS DISTINCT FROM (%(state)s, %(message)s, greatest(observed_generation, %(generation)s))
 
 -- name: disk_copied
 WITH source AS (
@@ -235,6 +248,9 @@ WHERE disk_id = %(id)s AND kept ORDER BY sequence LIMIT 1
 
 -- name: disk_write_settled
 UPDATE disk_write SET state = %(state)s, message = %(message)s WHERE id = %(id)s AND state = 'pending'
+
+-- name: disk_write_progressed
+UPDATE disk_write SET percent = %(percent)s WHERE id = %(id)s AND state = 'pending'
 
 -- name: disk_write_dropped
 UPDATE disk_write SET kept = false WHERE id = %(id)s
@@ -295,6 +311,9 @@ SELECT id, wanted, state, generation = observed_generation, deleting,
     open_until IS NOT NULL OR next_host IS NOT NULL
     OR EXISTS (SELECT FROM disk_write w WHERE w.disk_id = disk.id AND w.kept)
 FROM disk WHERE host = %(host)s
+
+-- name: sweep_leases
+SELECT disk_id FROM disk_lease WHERE host = %(host)s
 
 -- name: sweep_images
 SELECT id, state, deleting, source_machine_id IS NOT NULL FROM image

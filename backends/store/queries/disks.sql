@@ -12,12 +12,14 @@ SELECT d.id,
     d.size_bytes, d.state, d.state_message,
     d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END AND d.source_disk_id IS NULL,
     d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of, d.read_only,
-    d.value_id, d.host, w.state, w.message,
+    d.value_id, d.host, w.state, w.message, w.percent,
     coalesce(CASE d.pool WHEN 'file' THEN d.host = %(here)s
-        WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s) END, false)
+        WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s)
+        WHEN 'iscsi' THEN d.host IS NOT NULL AND EXISTS (SELECT FROM host h WHERE h.name = %(here)s AND h.pool = 'file')
+        END, false)
 FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
     ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
-LEFT JOIN LATERAL (SELECT state, message FROM disk_write WHERE disk_id = d.id ORDER BY sequence DESC LIMIT 1) w ON true
+LEFT JOIN LATERAL (SELECT state, message, percent FROM disk_write WHERE disk_id = d.id ORDER BY sequence DESC LIMIT 1) w ON true
 WHERE p.project_id = %(project)s AND p.shown_name = %(name)s AND NOT p.deleting AND p.snapshot_of IS NULL
 
 -- name: snapshots
@@ -31,8 +33,10 @@ SELECT CASE WHEN d.snapshot_of IS NULL THEN ARRAY['disks', d.shown_name]
 FROM disk d LEFT JOIN disk p ON p.id = d.snapshot_of
 WHERE d.id = %(id)s AND d.project_id = %(project)s AND NOT d.deleting
 UNION ALL
-SELECT ARRAY['disks', d.shown_name, 'value'] FROM disk d
-WHERE d.value_id = %(id)s AND d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
+SELECT CASE WHEN d.snapshot_of IS NULL THEN ARRAY['disks', d.shown_name, 'value']
+    ELSE ARRAY['disks', p.shown_name, 'cdmi_snapshots', d.shown_name, 'value'] END
+FROM disk d LEFT JOIN disk p ON p.id = d.snapshot_of
+WHERE d.value_id = %(id)s AND d.project_id = %(project)s AND NOT d.deleting
 UNION ALL
 SELECT ARRAY['disks', d.shown_name, 'cdmi_snapshots'] FROM disk d
 WHERE d.id = %(above)s AND d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
@@ -52,11 +56,14 @@ UPDATE disk SET metadata = coalesce(%(metadata)s, metadata), fields = coalesce(%
 
 -- name: bytes
 -- Whether a disk's bytes may be read and written now, and who stands in the way.
-SELECT d.host, d.pool, d.size_bytes, d.state, d.wanted,
+SELECT d.host, d.pool, d.size_bytes, d.state, d.wanted, d.state_message,
     d.observed_generation > 0 AND d.source_disk_id IS NULL, d.deleting, d.open_message,
     (SELECT a.machine_id FROM attachment a WHERE a.disk_id = d.id ORDER BY a.sequence LIMIT 1),
     EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.state = 'pending'),
-    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting)
+    EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting),
+    (SELECT g.initiator FROM disk_grant g WHERE g.disk_id = d.id AND g.attachment_id IS NULL LIMIT 1),
+    ARRAY(SELECT h.name FROM host h
+        WHERE h.name IN (d.host, %(here)s) AND h.heartbeat_at > now() - interval '60 seconds')
 FROM disk d WHERE d.id = %(id)s
 
 -- name: ask_to_open

@@ -2,17 +2,19 @@
 
 -- name: disk
 -- A grant whose attachment is going stays until the compute host has let go of the disk.
-SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting, d.read_only, d.source_disk_id,
+SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting,
+    d.read_only OR d.snapshot_of IS NOT NULL, d.source_disk_id,
     EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting),
-    (SELECT json_build_array(f.host, f.initiator, f.secret) FROM disk_filling f WHERE f.disk_id = d.id),
+    (SELECT json_build_array(l.host, l.initiator, l.secret) FROM disk_lease l WHERE l.disk_id = d.id),
     (SELECT json_agg(json_build_array(g.id, g.initiator, g.secret)) FROM disk_grant g WHERE g.disk_id = d.id)
 FROM disk d
 WHERE d.id = %(id)s AND d.host = %(host)s AND d.pool = 'iscsi'
 
 -- name: disks
-SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting, d.read_only, d.source_disk_id,
+SELECT d.id, d.size_bytes, d.wanted, d.generation, d.observed_generation, d.deleting,
+    d.read_only OR d.snapshot_of IS NOT NULL, d.source_disk_id,
     EXISTS (SELECT FROM disk c WHERE c.source_disk_id = d.id AND NOT c.deleting),
-    (SELECT json_build_array(f.host, f.initiator, f.secret) FROM disk_filling f WHERE f.disk_id = d.id),
+    (SELECT json_build_array(l.host, l.initiator, l.secret) FROM disk_lease l WHERE l.disk_id = d.id),
     (SELECT json_agg(json_build_array(g.id, g.initiator, g.secret)) FROM disk_grant g WHERE g.disk_id = d.id)
 FROM disk d
 WHERE d.host = %(host)s AND d.pool = 'iscsi'
@@ -37,8 +39,18 @@ WHERE a.disk_id = %(id)s AND m.host IS NOT NULL
 -- For a while: whoever isn't logged in yet waits until it is served again.
 UPDATE disk_grant SET served = false WHERE disk_id = %(id)s
 
--- name: disk_to_fill
-UPDATE disk SET state_message = %(message)s, target_identifier = %(target)s, logical_unit_name = %(unit)s
+-- name: end_lost_lease
+-- Of a host that is gone, and has nothing left to write; it has let go of the disk when its target has.
+DELETE FROM disk_lease l USING disk d, host h
+WHERE d.id = %(id)s AND l.disk_id = d.id AND h.name = l.host AND h.heartbeat_at < now() - interval '60 seconds'
+  AND d.observed_generation > 0 AND NOT EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept)
+
+-- name: disk_lent
+WITH lent AS (
+    UPDATE disk_lease SET served = true WHERE disk_id = %(id)s
+)
+UPDATE disk SET state_message = coalesce(%(message)s, state_message), target_identifier = %(target)s,
+    logical_unit_name = %(unit)s
 WHERE id = %(id)s
 
 -- name: disk_failed
@@ -47,6 +59,7 @@ UPDATE disk SET state = 'error', state_message = %(message)s WHERE id = %(id)s
 -- name: sweep
 SELECT d.id, NOT d.deleting AND d.state IN (d.wanted, 'degraded') AND d.generation = d.observed_generation
     AND NOT EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND NOT g.served)
+    AND NOT EXISTS (SELECT FROM disk_lease l WHERE l.disk_id = d.id)
 FROM disk d
 WHERE d.host = %(host)s AND d.pool = 'iscsi'
 

@@ -135,13 +135,27 @@ def test_a_branch_may_be_larger(pool: DiskPool, source: Volume) -> None:
 
 
 def test_of_what_has_many_layers_a_copy_is_made(pool: DiskPool, source: Volume) -> None:
-    for _ in range(MOST_LAYERS):
+    for number in range(MOST_LAYERS):
         branch(pool, source)
+        write(pool, source, number)
     assert len(pool.chain(source)) == MOST_LAYERS + 1
     clone = branch(pool, source)
     assert len(pool.chain(clone)) == 1
     assert len(pool.chain(source)) == MOST_LAYERS + 1
-    assert holds(pool, clone, 1)
+    assert holds(pool, clone, MOST_LAYERS - 1)
+
+
+def test_what_was_not_written_since_stays_on_its_layer(pool: DiskPool, source: Volume) -> None:
+    clones = [branch(pool, source) for _ in range(3)]
+    assert len(pool.layers()) == 1
+    pool.ensure_size(source, 2 * MIB)
+    larger = branch(pool, source)
+    assert (len(pool.layers()), pool.facts(larger).size_bytes) == (1, 2 * MIB)
+    write(pool, source, 2)
+    changed = branch(pool, source)
+    assert len(pool.layers()) == 2
+    assert [holds(pool, each, 1) for each in (*clones, larger)] == [True] * 4
+    assert holds(pool, changed, 2)
 
 
 def test_what_somebody_writes_to_becomes_no_layer(pool: DiskPool, source: Volume) -> None:
@@ -207,6 +221,7 @@ def test_killed_before_any_step_the_source_is_whole_and_the_next_call_finishes(p
         assert holds(pool, source, 1), steps
         assert holds(pool, target, 1), steps
         pool.absent(target)
+        write(pool, source, 1)
         steps += 1
     assert steps > 5
     pool.absent(target)

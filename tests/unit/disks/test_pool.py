@@ -241,6 +241,11 @@ def test_other_files_are_nobodys_disks(pool: DiskPool) -> None:
 
 
 def test_failed_tool_leaves_nothing(pool: DiskPool) -> None:
+    damaged = disk(uuid4())
+    pool.ensure_blank(damaged, MIB)
+    with pool.path(damaged).open("r+b") as file:
+        file.seek(40)  # l1_table_offset, which must be a whole number of clusters
+        file.write((3).to_bytes(8, "big"))
     with pytest.raises(ToolFailed):
-        pool.ensure_blank(disk(uuid4()), 2**63)
-    assert files(pool) == set()
+        pool.ensure_copy(disk(uuid4()), damaged)
+    assert files(pool) == {f"disks/{damaged.id}.qcow2"}
