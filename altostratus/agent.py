@@ -20,8 +20,10 @@ from backends.machines.hypervisor import Hypervisor
 from backends.machines.probe import probe
 from backends.machines.spec import DomainType
 from backends.networks.addresses import default_gateway
+from backends.networks.bandwidth import Limits
 from backends.networks.driver import Networks
 from backends.networks.groups import Groups
+from backends.networks.traffic import Meter
 from backends.store.database import Database
 
 log = structlog.get_logger()
@@ -84,6 +86,8 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             networks=Networks(tag, settings.state / "networks", settings.wiring),
             files=files,
             groups=Groups(tag),
+            limits=Limits(tag),
+            meter=Meter(tag),
             seeds=settings.state / "seeds",
             values=settings.values_folder,
             graceful_stop_s=settings.graceful_stop_s,
@@ -105,6 +109,7 @@ def opened_host(settings: Settings) -> Iterator[Host]:
             yield host
         finally:
             files.end()
+            host.meter.close()
             hypervisor.close()
     finally:
         database.close()

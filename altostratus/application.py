@@ -28,7 +28,15 @@ def create_application(settings: Settings, database: Database) -> Application:
     application: Application = falcon.App(
         middleware=[
             Observability(),
-            Authentication(database, sizes, settings.default_size, settings.password_cache_s, values, opened),
+            Authentication(
+                database,
+                sizes,
+                settings.default_size,
+                settings.password_cache_s,
+                values,
+                opened,
+                settings.bandwidth_max_kbit_s or None,
+            ),
         ]
     )
     application.add_route("/healthz", Health(database))

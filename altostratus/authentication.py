@@ -36,9 +36,11 @@ class Authentication:
         remember_s: float,
         values: Values,
         opened: OpenedDisks,
+        bandwidth_max_kbit_s: int | None,
     ) -> None:
         self._values = values
         self._opened = opened
+        self._bandwidth_max_kbit_s = bandwidth_max_kbit_s
         self._database = database
         self._sizes = sizes
         self._default_size = default_size
@@ -54,7 +56,13 @@ class Authentication:
         caller = self._caller(request.auth)
         structlog.contextvars.bind_contextvars(user=caller.user_name)
         request.context.cloud = Cloud(
-            self._database, caller, self._sizes, self._default_size, self._values, self._opened
+            self._database,
+            caller,
+            self._sizes,
+            self._default_size,
+            self._values,
+            self._opened,
+            self._bandwidth_max_kbit_s,
         )
 
     def _caller(self, header: str | None) -> Caller:

@@ -24,7 +24,8 @@ from backends import accounts, quotas
 from backends.disks.inspect import ImageFormat
 from backends.errors import CloudError, DatabaseUnavailable
 from backends.model import Role
-from backends.store.database import Connection
+from backends.store.database import Connection, query
+from backends.store.rows import TRAFFIC_COLUMNS
 
 UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 MIB_UNITS = {"": 1, "MiB": 1, "GiB": 2**10, "TiB": 2**20}
@@ -318,6 +319,20 @@ def project_show(settings: Settings, name: str) -> None:
         found = quotas.use(connection, accounts.project_id(connection, name))
     rows = [(each.resource.name, each.used, "none" if each.most is None else each.most) for each in found]
     _print_table(("resource", "used", "limit"), rows)
+
+
+@project.command("traffic")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def project_traffic(settings: Settings, as_json: bool) -> None:
+    """What the guests of each project have received and sent, ever, also by interfaces that are gone."""
+    columns = ("name", *TRAFFIC_COLUMNS)
+    with _database(settings) as connection:
+        rows = connection.execute(query("traffic.of_projects")).fetchall()
+    if as_json:
+        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        return
+    _print_table(columns, rows)
 
 
 @project.command("limit")

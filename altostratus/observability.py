@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import uuid4
 
 import falcon
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from backends.errors import DatabaseUnavailable
 from backends.model import Role
-from backends.store.database import Database
+from backends.store.database import Database, query
+from backends.store.rows import Row
 
 log = structlog.get_logger()
 
@@ -76,6 +77,15 @@ MEASURED = {
 """Columns of the table `measurement`. Gauges, though most only rise: they fall when the machine starts anew."""
 
 
+COUNTED = {
+    "received_bytes": "Bytes that have reached guests, ever",
+    "received_packets": "Packets that have reached guests, ever",
+    "sent_bytes": "Bytes that guests have sent, ever",
+    "sent_packets": "Packets that guests have sent, ever",
+}
+"""Columns of the table `traffic`. They never fall; those of a project go on when an interface is gone."""
+
+
 class Found(Collector):
     """Numbers of this moment. Gauges would be kept in the workers' files, and shown once more for each worker."""
 
@@ -115,6 +125,8 @@ class Metrics:
                 f"SELECT m.id::text, p.name, {', '.join(MEASURED)} FROM measurement"  # noqa: S608
                 " JOIN machine m ON m.id = machine_id JOIN project p ON p.id = m.project_id"
             ).fetchall()
+            interfaces = connection.execute(query("traffic.of_interfaces")).fetchall()
+            projects = connection.execute(query("traffic.of_projects")).fetchall()
         used = []
         for column, (name, description) in enumerate(MEASURED.items(), start=2):
             family = GaugeMetricFamily(f"altostratus_machine_{name}", description, labels=["machine", "project"])
@@ -122,6 +134,19 @@ class Metrics:
                 if row[column] is not None:
                     family.add_metric(row[:2], row[column])
             used.append(family)
-        registry.register(Found([machines, beats, waiting, *used]))
+        counted = [
+            *_counters("altostratus_interface", ("interface", "machine", "project"), interfaces),
+            *_counters("altostratus_project", ("project",), projects),
+        ]
+        registry.register(Found([machines, beats, waiting, *used, *counted]))
         response.content_type = "text/plain; version=0.0.4; charset=utf-8"
         response.data = generate_latest(registry)
+
+
+def _counters(prefix: str, labels: Sequence[str], rows: Sequence[Row]) -> Iterator[Metric]:
+    """`rows` are the labels' values and then what is counted."""
+    for place, (name, description) in enumerate(COUNTED.items(), start=len(labels)):
+        family = CounterMetricFamily(f"{prefix}_{name}", description, labels=labels)
+        for row in rows:
+            family.add_metric(row[: len(labels)], row[place])
+        yield family

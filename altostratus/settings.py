@@ -20,7 +20,7 @@ from pydantic_settings import (
 
 from altostratus.postgres import PrivateCluster
 from backends.errors import Invalid
-from backends.model import NetworkClass, Size
+from backends.model import BANDWIDTH_MAX_KBIT_S, BANDWIDTH_MIN_KBIT_S, NetworkClass, Size
 from backends.networks.addresses import parse_subnet, parse_subnet6
 from backends.networks.spec import LAST_VLAN, Wiring
 from backends.terms import check_term
@@ -138,6 +138,12 @@ class Settings(BaseSettings):
         "",
         description="the IPv4 network of the cloud's hosts alone, over which networks reach; empty: none does",
     )
+    bandwidth_max_kbit_s: int = Field(
+        0,
+        ge=0,
+        le=BANDWIDTH_MAX_KBIT_S,
+        description="what an interface made from now on receives, and sends, at most, in kbit/s; 0: no limit",
+    )
     occi_scheme: str = Field(
         "http://altostratus.local/occi/", description="the start of the site's own category schemes"
     )
@@ -218,6 +224,13 @@ class Settings(BaseSettings):
             return str(parse_subnet6(value)) if value else value
         except Invalid as error:
             raise ValueError(error.message) from None
+
+    @field_validator("bandwidth_max_kbit_s")
+    @classmethod
+    def _bandwidth(cls, value: int) -> int:
+        if 0 < value < BANDWIDTH_MIN_KBIT_S:
+            raise ValueError(f"it must be 0 or at least {BANDWIDTH_MIN_KBIT_S}")
+        return value
 
     @field_validator("occi_scheme")
     @classmethod

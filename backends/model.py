@@ -178,6 +178,20 @@ class Image:
     created_at: datetime
 
 
+BANDWIDTH_MIN_KBIT_S = 64
+BANDWIDTH_MAX_KBIT_S = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """As the guest sees it: what has reached its interface, and what has left it."""
+
+    received_bytes: int = 0
+    received_packets: int = 0
+    sent_bytes: int = 0
+    sent_packets: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Interface:
     """A machine's port on a network. The addresses are without prefix, None on a network without any."""
@@ -198,6 +212,28 @@ class Interface:
     address6: str | None = None
     reservation_id: UUID | None = None
     """What it has its addresses from, if they are reserved."""
+    ingress_kbit_s: int | None = None
+    """What its guest receives at most; None where there is no limit."""
+    egress_kbit_s: int | None = None
+    """What its guest sends at most."""
+    traffic: Traffic | None = None
+    """Not read with the interfaces of a machine."""
+
+    @property
+    def received_bytes(self) -> int | None:
+        return self.traffic.received_bytes if self.traffic else None
+
+    @property
+    def received_packets(self) -> int | None:
+        return self.traffic.received_packets if self.traffic else None
+
+    @property
+    def sent_bytes(self) -> int | None:
+        return self.traffic.sent_bytes if self.traffic else None
+
+    @property
+    def sent_packets(self) -> int | None:
+        return self.traffic.sent_packets if self.traffic else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +459,8 @@ class NewInterface:
     id: UUID | None = None
     address6: str | None = None
     reservation_id: UUID | None = None
+    ingress_kbit_s: int | None = None
+    egress_kbit_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

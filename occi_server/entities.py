@@ -48,6 +48,8 @@ class Attribute(Generic[Row]):
     """Immutable, but chosen by the client that makes the instance (the ends of a link)."""
     clearable: bool = False
     """A full update that leaves it out clears it."""
+    moves: bool = False
+    """It changes by itself, so that one sent back may be an old one (a count)."""
     default: AttributeValue | None = None
     description: str = ""
     fields_of: Callable[[Any], Mapping[str, object]] | None = None
@@ -190,13 +192,13 @@ def fields_for_change(
 ) -> dict[str, Any]:
     """The door's fields that differ from the row's.
 
-    A full update is usually a rendering sent back: there the state, which may have moved on since, isn't compared.
+    A full update is usually a rendering sent back: there what may have moved on since isn't compared.
     """
     fields: dict[str, Any] = {}
     for name, sent in attributes.items():
         attribute = attribute_named(kind.by_name, name, kind.kind.id.term)
         if not attribute.mutable:
-            if not (full and is_state(attribute)) and not _is_present(attribute, row, sent):
+            if not (full and (attribute.moves or is_state(attribute))) and not _is_present(attribute, row, sent):
                 raise falcon.HTTPForbidden(description=f"{name} can't be changed.")
         elif attribute.field is not None:
             _put(fields, attribute, attribute.take(sent))

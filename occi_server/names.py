@@ -47,3 +47,5 @@ OWN_ATTRIBUTES = "local.altostratus"
 IPV6_NETWORK = CategoryId(f"{OWN_SCHEME}/network#", "ipv6network")
 IPV6_RESERVATION = CategoryId(f"{OWN_SCHEME}/ipreservation#", "ipv6reservation")
 IPV6_NETWORK_INTERFACE = CategoryId(f"{OWN_SCHEME}/networkinterface#", "ipv6networkinterface")
+BANDWIDTH = CategoryId(f"{OWN_SCHEME}/networkinterface#", "bandwidth")
+TRAFFIC = CategoryId(f"{OWN_SCHEME}/networkinterface#", "traffic")

@@ -6,7 +6,14 @@ from typing import cast
 from uuid import UUID
 
 from backends.cloud import Cloud, InterfaceChanges
-from backends.model import Allocation, Interface, LinkState, NewInterface
+from backends.model import (
+    BANDWIDTH_MAX_KBIT_S,
+    BANDWIDTH_MIN_KBIT_S,
+    Allocation,
+    Interface,
+    LinkState,
+    NewInterface,
+)
 from occi_server import ipreservation, names, network, values
 from occi_server.entities import (
     Attribute,
@@ -134,6 +141,71 @@ IPV6_NETWORK_INTERFACE: MixinType[Interface] = MixinType(
     carried_by=lambda interface: interface.address6 is not None,
 )
 
+OF_BANDWIDTH: tuple[Attribute[Interface], ...] = (
+    Attribute(
+        f"{names.OWN_ATTRIBUTES}.networkinterface.bandwidth.ingress_kbit_s",
+        values.whole(BANDWIDTH_MIN_KBIT_S, BANDWIDTH_MAX_KBIT_S),
+        lambda interface: interface.ingress_kbit_s,
+        "ingress_kbit_s",
+        clearable=True,
+        description="Most that the guest receives, in kbit/s; no more than the site's limit",
+    ),
+    Attribute(
+        f"{names.OWN_ATTRIBUTES}.networkinterface.bandwidth.egress_kbit_s",
+        values.whole(BANDWIDTH_MIN_KBIT_S, BANDWIDTH_MAX_KBIT_S),
+        lambda interface: interface.egress_kbit_s,
+        "egress_kbit_s",
+        clearable=True,
+        description="Most that the guest sends, in kbit/s; no more than the site's limit",
+    ),
+)
+BANDWIDTH: MixinType[Interface] = MixinType(
+    Mixin(
+        names.BANDWIDTH,
+        "Limits of what an interface receives and sends",
+        applies=(names.NETWORK_INTERFACE,),
+        attributes=tuple(attribute.definition() for attribute in OF_BANDWIDTH),
+        location="/mixin/bandwidth/",
+    ),
+    OF_BANDWIDTH,
+    carried_by=lambda interface: interface.ingress_kbit_s is not None or interface.egress_kbit_s is not None,
+)
+
+
+def _count(field: str, description: str) -> Attribute[Interface]:
+    def read(interface: Interface) -> int | None:
+        count: int | None = getattr(interface, field)
+        return count
+
+    return Attribute(
+        f"{names.OWN_ATTRIBUTES}.networkinterface.traffic.{field}",
+        values.whole(0, 2**63 - 1),
+        read,
+        field,
+        mutable=False,
+        moves=True,
+        description=description,
+    )
+
+
+OF_TRAFFIC = (
+    _count("received_bytes", "Bytes that have reached the guest, ever"),
+    _count("received_packets", "Packets that have reached the guest, ever"),
+    _count("sent_bytes", "Bytes that the guest has sent, ever"),
+    _count("sent_packets", "Packets that the guest has sent, ever"),
+)
+TRAFFIC: MixinType[Interface] = MixinType(
+    Mixin(
+        names.TRAFFIC,
+        "Counts of what an interface has received and sent",
+        applies=(names.NETWORK_INTERFACE,),
+        attributes=tuple(attribute.definition() for attribute in OF_TRAFFIC),
+        location="/mixin/traffic/",
+    ),
+    OF_TRAFFIC,
+    carried_by=lambda interface: interface.traffic is not None,
+)
+
 
 def end_of(interface: Interface) -> LinkEnd:
     if interface.reservation_id is not None:
@@ -157,7 +229,7 @@ def describe(interface: Interface) -> Link:
 
 def inline(link: SentLink) -> NewInterface:
     return NewInterface(
-        **inline_fields(NETWORK_INTERFACE, (names.IP_NETWORK_INTERFACE, names.IPV6_NETWORK_INTERFACE), link)
+        **inline_fields(NETWORK_INTERFACE, tuple(mixin.mixin.id for mixin in NETWORK_INTERFACE.mixins), link)
     )
 
 
@@ -184,7 +256,7 @@ NETWORK_INTERFACE: EntityType[Interface] = EntityType(
         *kinds_of_ends(names.COMPUTE, names.NETWORK, names.IP_RESERVATION),
         *OWN,
     ),
-    mixins=(IP_NETWORK_INTERFACE, IPV6_NETWORK_INTERFACE),
+    mixins=(IP_NETWORK_INTERFACE, IPV6_NETWORK_INTERFACE, BANDWIDTH, TRAFFIC),
     actions=(),
     describe=describe,
     rows=lambda cloud, where, page: cloud.interfaces(where, page),

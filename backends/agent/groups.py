@@ -55,6 +55,7 @@ def absent_port(host: Host, interface_id: UUID) -> None:
     with host.networks.exclusively():
         policy = host.groups.policy_of(interface_id)
         host.groups.absent_port(interface_id)
+        host.limits.absent_port(interface_id)
         host.networks.absent_port(interface_id)
     if policy is not None:
         _tell_members(host, policy.group_ids)

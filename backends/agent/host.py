@@ -20,9 +20,11 @@ from backends.jobs import Kind
 from backends.machines.errors import MachineError
 from backends.machines.hypervisor import Hypervisor
 from backends.model import NetworkClass
+from backends.networks.bandwidth import Limits
 from backends.networks.driver import Networks
 from backends.networks.groups import Groups
 from backends.networks.spec import NetworkSpec, Tunnel
+from backends.networks.traffic import Meter
 from backends.store.database import Connection, Database, query
 
 DRIVER_ERRORS = (MachineError, DiskError, CloudError, OSError)
@@ -44,6 +46,8 @@ class Host:
     networks: Networks
     files: DiskFiles
     groups: Groups
+    limits: Limits
+    meter: Meter
     seeds: Path
     values: Path
     graceful_stop_s: float

@@ -26,6 +26,7 @@ from backends.agent.measurements import measure
 from backends.agent.network import converge_network
 from backends.agent.queue import chore, do_jobs, give_up, holding, taking
 from backends.agent.sweep import sweep
+from backends.agent.traffic import count_traffic
 from backends.errors import DatabaseUnavailable
 from backends.jobs import Kind
 from backends.machines.events import EventKind, MachineEvent
@@ -74,6 +75,7 @@ def run(host: Host, conninfo: str, capacity: Capacity, *, sweep_s: float) -> Non
             chore(stopping, "sweep", sweep_s, lambda: sweep(host), DRIVER_ERRORS, look),
             chore(stopping, "consoles", CONSOLES_S, consoles.bring, DRIVER_ERRORS),
             chore(stopping, "measurements", MEASURE_S, lambda: measure(host), DRIVER_ERRORS),
+            chore(stopping, "traffic", MEASURE_S, lambda: count_traffic(host), DRIVER_ERRORS),
         ]
         losses = Losses(host.networks.is_ours, lambda: look_if_lost(host, look))
         watch = host.hypervisor.watch(lambda machine_id, event: _on_event(host, look, machine_id, event))

@@ -15,10 +15,12 @@ import structlog
 
 from backends import jobs
 from backends.agent import shared
+from backends.agent.bandwidth import limit_port
 from backends.agent.disk import converge_disk
 from backends.agent.groups import absent_port, ensure_port_groups
 from backends.agent.host import DRIVER_ERRORS, Host, network_spec, tell_other_hosts, with_remotes
 from backends.agent.served import ServedDisk, answers, iscsi_source, served_disk
+from backends.agent.traffic import begin_counting
 from backends.disks.inspect import ImageFormat
 from backends.disks.pool import DiskPool, Volume, root_disk
 from backends.disks.pool import disk as pool_disk
@@ -37,6 +39,7 @@ from backends.machines.spec import (
     Reason,
 )
 from backends.model import Architecture, LinkState, MachineState, Pool, RestartMethod, StopMethod, SuspendMethod
+from backends.networks.bandwidth import Bandwidth
 from backends.networks.spec import NetworkSpec, Port
 from backends.placement import place_waiting
 from backends.store.database import Connection, query
@@ -64,6 +67,7 @@ class WantedInterface:
     address6: str | None
     plugged_addresses: tuple[str | None, str | None]
     """The addresses that its card in a running guest was plugged in with, as far as the agent has noted them."""
+    bandwidth: Bandwidth
 
     @property
     def has_moved(self) -> bool:
@@ -168,6 +172,7 @@ def _read(host: Host, connection: Connection, machine_id: UUID) -> WantedMachine
             item[5],
             item[8],
             (item[7], item[9]),
+            Bandwidth(item[10], item[11]),
         )
         for item, network in zip(row[27] or (), networks, strict=True)
     )
@@ -252,6 +257,7 @@ def _activate(host: Host, machine: WantedMachine, observed: Observed | None) -> 
         for interface in machine.interfaces:
             _ensure_port(host, machine, interface)
         host.hypervisor.ensure_running(_spec(host, machine))
+        _limit_ports(host, machine)
         observed = host.hypervisor.observe(machine.id)
         if is_off:
             host.write("machine_started", id=machine.id)
@@ -480,10 +486,18 @@ def _ensure_port(host: Host, machine: WantedMachine, interface: WantedInterface)
         interface.id, interface.network.id, interface.mac, interface.address, machine.hostname, interface.address6
     )
     ensure_port_groups(host, interface.id)
+    limit_port(host, interface.id, interface.bandwidth)
+    begin_counting(host, interface.id)
     known = host.networks.port(interface.id)
     host.networks.ensure_port(interface.network, port)
     if known is None or known.mac != port.mac:
         tell_other_hosts(host, interface.network.id)
+
+
+def _limit_ports(host: Host, machine: WantedMachine) -> None:
+    for interface in machine.interfaces:
+        if not interface.deleting:
+            limit_port(host, interface.id, interface.bandwidth)
 
 
 def _plug(host: Host, machine: WantedMachine, observed: Observed) -> set[UUID]:
@@ -515,6 +529,8 @@ def _plug_interface(host: Host, machine: WantedMachine, observed: Observed, inte
         ensure_port_groups(host, interface.id)
     if plugged is None and not interface.deleting:
         host.hypervisor.ensure_interface_attached(machine.id, _plugged_interface(host, interface))
+    if not interface.deleting:
+        limit_port(host, interface.id, interface.bandwidth)
     return True
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from backends import jobs
 from backends.agent import shared
+from backends.agent.bandwidth import restore_limits
 from backends.agent.groups import restore_groups
 from backends.agent.host import DRIVER_ERRORS, Host, network_spec, with_remotes
 from backends.disks.pool import disk, root_disk
@@ -96,7 +97,7 @@ def _read(host: Host) -> _Rows:
 
 
 def _restore(host: Host, rows: _Rows) -> None:
-    for restore in (_restore_networks, _restore_groups):
+    for restore in (_restore_networks, _restore_groups, _restore_limits):
         try:
             restore(host, rows)
         except DRIVER_ERRORS as error:  # everything else is to be looked at all the same
@@ -116,6 +117,11 @@ def _restore_networks(host: Host, rows: _Rows) -> None:
 
 def _restore_groups(host: Host, _rows: _Rows) -> None:
     for what in restore_groups(host):
+        log.warning("network repaired", what=what)
+
+
+def _restore_limits(host: Host, _rows: _Rows) -> None:
+    for what in restore_limits(host):
         log.warning("network repaired", what=what)
 
 

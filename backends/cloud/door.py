@@ -59,6 +59,7 @@ class Door:
     """`sizes` maps names to resource templates; the one called `default_size` serves who asks for none.
 
     `values` keeps the values of stored objects, `opened` is where the bytes of disks are; only they need them.
+    `bandwidth_max_kbit_s` is what the site lets an interface receive, and send.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Door:
         default_size: str,
         values: Values | None = None,
         opened: OpenedDisks | None = None,
+        bandwidth_max_kbit_s: int | None = None,
     ) -> None:
         self._database = database
         self._value_folder = values
@@ -76,6 +78,7 @@ class Door:
         self._caller = caller
         self._sizes = sizes
         self._default_size = default_size
+        self._bandwidth_max_kbit_s = bandwidth_max_kbit_s
         self._connection: Connection | None = None
         self._kept_files: list[UUID] = []
         """Of values that the change under way has put on the disk; they go if it is rolled back."""

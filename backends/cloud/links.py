@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 from uuid import UUID, uuid4
 
 from backends.cloud.addresses import (
@@ -17,11 +17,13 @@ from backends.cloud.addresses import (
     own_address6,
 )
 from backends.cloud.copies import check_not_copied
-from backends.cloud.door import Door, check_text
+from backends.cloud.door import Door, check_range, check_text
 from backends.cloud.grants import check_not_attached, check_not_exported, check_permit, grant_attachment
 from backends.errors import Conflict, Invalid, NotFound
 from backends.jobs import Kind
 from backends.model import (
+    BANDWIDTH_MAX_KBIT_S,
+    BANDWIDTH_MIN_KBIT_S,
     EVERYTHING,
     NO_FILTER,
     Allocation,
@@ -44,6 +46,7 @@ from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWOR
 
 DEVICE = re.compile(r"vd[a-z]")
 MOST_INTERFACES = 8
+BANDWIDTHS: tuple[Literal["ingress_kbit_s", "egress_kbit_s"], ...] = ("ingress_kbit_s", "egress_kbit_s")
 
 
 class InterfaceChanges(TypedDict, total=False):
@@ -54,6 +57,8 @@ class InterfaceChanges(TypedDict, total=False):
     address: str | None
     address6: str | None
     gateway: str | None
+    ingress_kbit_s: int | None
+    egress_kbit_s: int | None
 
 
 class AttachmentChanges(TypedDict, total=False):
@@ -102,6 +107,7 @@ class LinkDoor(Door):
             values: dict[str, object] = {
                 name: value for name, value in changes.items() if getattr(interface, name) != value
             }
+            values |= {name: self._bandwidth(name, changes.get(name)) for name in BANDWIDTHS if name in values}
             network = self._locked_network(connection, interface.network_id)
             fixed = values.keys() & {"mac", "address", "address6"}
             if fixed and interface.reservation_id is not None:
@@ -124,7 +130,7 @@ class LinkDoor(Door):
                 values["allocation"] = Allocation.DYNAMIC.value
             if values.get("gateway") is not None:
                 check_gateway(network, str(values["gateway"]))
-            if values.keys() - {"title"}:
+            if values.keys() - {"title", *BANDWIDTHS}:
                 values["state"] = LinkState.INACTIVE.value
             self._update(connection, "interface", interface_id, values)
             if values:
@@ -281,9 +287,21 @@ class LinkDoor(Door):
                 "address6": address6,
                 "gateway": new.gateway or gateway_of(network),
                 "allocation": allocation.value,
+                "ingress_kbit_s": self._bandwidth("ingress_kbit_s", new.ingress_kbit_s),
+                "egress_kbit_s": self._bandwidth("egress_kbit_s", new.egress_kbit_s),
             },
         )
         return interface_id
+
+    def _bandwidth(self, name: str, asked_kbit_s: int | None) -> int | None:
+        """The site's limit for who asks for none."""
+        most = self._bandwidth_max_kbit_s
+        if asked_kbit_s is None:
+            return most
+        check_range(name, asked_kbit_s, BANDWIDTH_MIN_KBIT_S, BANDWIDTH_MAX_KBIT_S)
+        if most is not None and asked_kbit_s > most:
+            raise Invalid(f"{name} is {asked_kbit_s}; this site lets an interface have {most} at most")
+        return asked_kbit_s
 
     def _unused_reservation(self, connection: Connection, machine_id: UUID, reservation_id: UUID) -> Reservation:
         """Of the machine's own project, and held by no machine, not even one that is just letting go of it."""

@@ -28,6 +28,7 @@ from backends.model import (
     Reservation,
     SecurityGroup,
     Tag,
+    Traffic,
 )
 
 Row = Sequence[Any]
@@ -67,7 +68,7 @@ def _tags_from(value: list[Row] | None) -> tuple[Tag, ...]:
 INTERFACE_COLUMNS = (
     "{0}.id, {0}.machine_id, {0}.network_id, {0}.name, {0}.mac, host({0}.address), {0}.gateway,"
     " {0}.allocation, {0}.state, {0}.state_message, {0}.title, host({0}.address6),"
-    " {0}.reservation_id, "
+    " {0}.reservation_id, {0}.ingress_kbit_s, {0}.egress_kbit_s, "
 )
 ATTACHMENT_COLUMNS = (
     "{0}.id, {0}.machine_id, {0}.disk_id, {0}.device, {0}.mount_point, {0}.state, {0}.state_message, {0}.title, "
@@ -77,11 +78,16 @@ ATTACHMENT_COLUMNS = (
 GROUP_LINK_COLUMNS = "{0}.id, {0}.machine_id, {0}.group_id, {0}.state, {0}.state_message, {0}.title, "
 
 
+OWN_TRAFFIC = "t.interface_id = r.id AND t.project_id = r.project_id"
+TRAFFIC_COLUMNS = ("received_bytes", "received_packets", "sent_bytes", "sent_packets")
+
+
 def interface_from_row(row: Row) -> Interface:
+    """With what it has received and sent if that was read, too."""
     return Interface(
         _uuid(row[0]), _uuid(row[1]), _uuid(row[2]), row[3], row[4], row[5], row[6],
-        Allocation(row[7]), LinkState(row[8]), row[9], row[10], _tags_from(row[13]), row[11],
-        _uuid(row[12]) if row[12] else None,
+        Allocation(row[7]), LinkState(row[8]), row[9], row[10], _tags_from(row[15]), row[11],
+        _uuid(row[12]) if row[12] else None, row[13], row[14], Traffic(*row[16:]) if len(row) > 16 else None,
     )  # fmt: skip
 
 
@@ -206,8 +212,24 @@ DISKS = Table(
 )
 INTERFACES = Table(
     "interface",
-    "SELECT " + INTERFACE_COLUMNS.format("r") + _tags("r.id") + " FROM interface r",
-    _columns("machine_id", "network_id", "reservation_id", "name", "mac", "gateway", "allocation") | ADDRESS_FILTERS,
+    "SELECT "
+    + INTERFACE_COLUMNS.format("r")
+    + _tags("r.id")
+    + "".join(f", coalesce(t.{column}, 0)" for column in TRAFFIC_COLUMNS)
+    + f" FROM interface r LEFT JOIN traffic t ON {OWN_TRAFFIC}",
+    _columns(
+        "machine_id",
+        "network_id",
+        "reservation_id",
+        "name",
+        "mac",
+        "gateway",
+        "allocation",
+        "ingress_kbit_s",
+        "egress_kbit_s",
+    )
+    | ADDRESS_FILTERS
+    | {column: f"coalesce((SELECT t.{column} FROM traffic t WHERE {OWN_TRAFFIC}), 0)" for column in TRAFFIC_COLUMNS},
     interface_from_row,
 )
 RESERVATIONS = Table(

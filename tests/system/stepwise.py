@@ -116,7 +116,7 @@ class _Steps:
         @contextmanager
         def netlink() -> Iterator[Any]:
             with opened() as kernel:
-                for name in ("link", "addr"):
+                for name in ("link", "addr", "tc"):
                     setattr(kernel, name, self._ends_a_step(getattr(kernel, name)))
                 yield kernel
 

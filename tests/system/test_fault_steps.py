@@ -2,11 +2,11 @@
 
 Covered, each at every step (see `stepwise`): a machine (with a root disk, an interface, an attached disk) made,
 started, stopped, restarted, grown, suspended, hibernated, deleted together with its network and disk; disk and
-interface plugged into a running guest, and out of a stopped one; a disk made, grown at rest and in a running guest,
-copied from one at rest and from a running guest, opened, written, replaced by an image, deleted; a network made, taken
-down, deleted; an image saved from a machine at rest and from a running one. Not here: unplugging from a running guest,
-which needs an operating system in it (`test_live_storage`). The machines have none and halt in their BIOS: quick to
-make, and as much a domain as any.
+interface plugged into a running guest, and out of a stopped one; limits of an interface set, changed, lifted; a disk
+made, grown at rest and in a running guest, copied from one at rest and from a running guest, opened, written, replaced
+by an image, deleted; a network made, taken down, deleted; an image saved from a machine at rest and from a running one.
+Not here: unplugging from a running guest, which needs an operating system in it (`test_live_storage`). The machines
+have none and halt in their BIOS: quick to make, and as much a domain as any.
 """
 
 from __future__ import annotations
@@ -172,6 +172,17 @@ def change_rules(cloud: Cloud) -> None:
     cloud.update_group(the_group(cloud), {"rules": (GroupRule(Direction.OUT, "udp", (53, 54)),)})
 
 
+def a_limited_machine(cloud: Cloud) -> Machine:
+    network = next(found.id for found in cloud.networks() if found.shared)
+    limited = NewInterface(network, ingress_kbit_s=1000, egress_kbit_s=2000)
+    return cloud.create_machine(NewMachine(memory_mib=32, interfaces=(limited,)))
+
+
+def limit(cloud: Cloud, ingress_kbit_s: int | None, egress_kbit_s: int | None) -> None:
+    (interface,) = cloud.machines()[0].interfaces
+    cloud.update_interface(interface.id, {"ingress_kbit_s": ingress_kbit_s, "egress_kbit_s": egress_kbit_s})
+
+
 MACHINE = [a_network_and_a_disk, a_machine]
 SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
     "machine made": ([a_network_and_a_disk], a_machine),
@@ -193,6 +204,10 @@ SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
     "group joined": ([a_group, a_plain_machine], join),
     "group's rules changed": ([a_group, a_plain_machine, join], change_rules),
     "group left": ([a_group, a_plain_machine, join], lambda cloud: cloud.leave_group(cloud.group_links()[0].id)),
+    "limited machine made": ([], a_limited_machine),
+    "limited machine stopped": ([a_limited_machine], stop),
+    "limits changed": ([a_limited_machine], lambda cloud: limit(cloud, 3000, 4000)),
+    "limits lifted": ([a_limited_machine], lambda cloud: limit(cloud, None, None)),
     "disk made": ([], a_disk),
     "disk grown": ([a_disk], lambda cloud: cloud.resize_disk(the_disk(cloud), 3 * MIB)),
     "plugged disk grown": (MACHINE, lambda cloud: cloud.resize_disk(the_disk(cloud), 3 * MIB)),

@@ -16,10 +16,12 @@ from backends.agent.host import Host
 from backends.agent.loop import look_if_lost
 from backends.cloud import Cloud
 from backends.model import Direction, GroupRule, Machine, NewGroup, NewGroupLink, NewMachine
+from backends.networks.bandwidth import Limits
 from backends.networks.driver import Networks
 from backends.networks.groups import Groups, Policy
 from backends.networks.losses import Losses
 from backends.networks.spec import tap_name
+from backends.networks.traffic import Meter
 from backends.store.database import Connection, Database
 from tests.system.frames import inside, run
 
@@ -45,12 +47,15 @@ def agent(database: Database, host: str, tmp_path: Path) -> Iterator[Host]:
                 networks=Networks(TAG, tmp_path),
                 files=unused,
                 groups=Groups(TAG),
+                limits=Limits(TAG),
+                meter=Meter(TAG),
                 seeds=tmp_path,
                 values=tmp_path,
                 graceful_stop_s=1,
             )
             yield made
             made.groups.restore({})
+            made.meter.close()
             assert TAG not in run("nft", "list", "tables")
     finally:
         run("ip", "netns", "delete", name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from live import (
@@ -20,6 +22,7 @@ from live import (
     shared_network,
 )
 
+from backends.networks.spec import tap_name
 from tests.system.conftest import Gateway
 
 IPV6_NETWORK = "http://altostratus.local/occi/infrastructure/network#ipv6network"
@@ -110,6 +113,28 @@ def test_a_vlan_that_the_site_does_not_offer_is_refused_with_the_reason(user: Us
     with removed_at_the_end(user, network):
         user.wait_for(network, "error")
         assert "VLAN 100" in user.message(network)
+
+
+def test_an_interface_is_limited_and_counted_under_a_running_guest(gateway: Gateway, user: User, site: Site) -> None:
+    own = "local.altostratus.networkinterface"
+    path = user.link_paths(site.first.path, "networkinterface")[1]
+    tap = tap_name(gateway.cloud_tag(), UUID(path.rpartition("/")[2]))
+    before = int(user.shown(path)[f"{own}.traffic.sent_packets"])
+    user.change(path, {f"{own}.bandwidth.ingress_kbit_s": 50000, f"{own}.bandwidth.egress_kbit_s": 60000})
+    eventually(lambda: "rate 50Mbit" in host_output("tc", "qdisc", "show", "dev", tap), "a limit at the tap")
+    assert f"{tap}_60000" in host_output("nft", "list", "ruleset", "bridge")
+    site.first.output(f"ping -c 20 -i 0.2 -s 1000 {SECOND}")
+    eventually(lambda: int(user.shown(path)[f"{own}.traffic.sent_packets"]) >= before + 20, "the packets counted")
+    shown = user.shown(path)
+    assert shown[f"{own}.traffic.sent_bytes"] >= 20 * 1042
+    assert shown[f"{own}.traffic.received_packets"] >= 20
+    assert f'altostratus_interface_sent_packets_total{{interface="{path.rpartition("/")[2]}"' in (
+        user.http.get("/metrics").text
+    )
+
+
+def host_output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
 
 
 def test_a_network_that_is_down_carries_nothing(user: User, site: Site) -> None:

@@ -337,6 +337,8 @@ def test_a_network_is_on_every_host_that_has_machines_on_it(
                 networks=host.networks,
                 files=nothing,
                 groups=nothing,
+                limits=nothing,
+                meter=nothing,
                 seeds=Path("/nowhere"),
                 values=Path("/nowhere"),
                 graceful_stop_s=1,

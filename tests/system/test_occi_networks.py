@@ -163,3 +163,121 @@ def test_an_identity_with_the_same_name_on_hosts_as_anothers_is_refused(client: 
         ends = f'occi.core.source="{compute}", occi.core.target="{network}"'
         answer = owner.send("PUT", f"/networkinterface/{identity}", INTERFACE, attributes=ends)
         assert answer.status_code == status, answer.text
+
+
+BANDWIDTH = "local.altostratus.networkinterface.bandwidth"
+TRAFFIC = "local.altostratus.networkinterface.traffic"
+OWN_MIXIN = '{}; scheme="http://altostratus.local/occi/infrastructure/networkinterface#"; class="mixin"'
+
+
+def test_bandwidth_is_declared_kept_changed_and_cleared(client: Client, sql: Connection) -> None:
+    assert f"{BANDWIDTH}.ingress_kbit_s " in f"{client.text('/-/')} ".replace('"', " ")
+    interface = plugged(client, client.make("/network/", NETWORK), f"{BANDWIDTH}.ingress_kbit_s=5000")
+    sql.execute("UPDATE interface SET state = 'active'")
+    shown = client.text(interface)
+    assert f"{BANDWIDTH}.ingress_kbit_s=5000" in shown
+    assert f"{BANDWIDTH}.egress_kbit_s" not in shown
+    assert "Category: bandwidth;" in shown
+    assert interface.rpartition("/")[2] in client.text("/mixin/bandwidth/", accept="text/uri-list")
+
+    changed = client.send("POST", interface, INTERFACE, attributes=f"{BANDWIDTH}.egress_kbit_s=64")
+    assert changed.status_code == 200, changed.text
+    both = client.text(interface)
+    assert f"{BANDWIDTH}.ingress_kbit_s=5000" in both
+    assert f"{BANDWIDTH}.egress_kbit_s=64" in both
+    assert 'occi.networkinterface.state="active"' in both
+    found = client.send(
+        "GET", "/networkinterface/", INTERFACE, attributes=f"{BANDWIDTH}.egress_kbit_s=64", accept="text/uri-list"
+    )
+    assert found.text.strip().endswith(interface)
+
+    assert client.send("PUT", interface, body=both, content_type="text/plain").status_code == 200
+    assert client.text(interface) == both
+    without = "\n".join(line for line in both.splitlines() if "bandwidth" not in line)
+    cleared = client.send("PUT", interface, body=without, content_type="text/plain")
+    assert cleared.status_code == 200, cleared.text
+    assert "bandwidth" not in client.text(interface)
+
+
+def test_bandwidth_of_an_inline_link_is_honoured(client: Client) -> None:
+    network = client.make("/network/", NETWORK)
+    link = (
+        f'<{network}>; rel="http://schemas.ogf.org/occi/infrastructure#network"; '
+        'category="http://schemas.ogf.org/occi/infrastructure#networkinterface '
+        'http://altostratus.local/occi/infrastructure/networkinterface#bandwidth"; '
+        f"{BANDWIDTH}.egress_kbit_s=128"
+    )
+    compute = client.make("/compute/", COMPUTE, link=link)
+    assert f"{BANDWIDTH}.egress_kbit_s" in client.text(compute)
+
+
+@pytest.mark.parametrize("value", ["63", "0", "-1", "10000001", "1e3000", "64.5", '"1000"', "true"])
+def test_bandwidth_out_of_bounds_is_refused_with_the_reason(client: Client, value: str) -> None:
+    interface = plugged(client, client.make("/network/", NETWORK))
+    for method, path in (("POST", interface), ("POST", "/networkinterface/")):
+        refused = client.send(method, path, INTERFACE, attributes=f"{BANDWIDTH}.egress_kbit_s={value}")
+        assert refused.status_code == 400, refused.text
+        assert "from 64 to 10000000" in refused.text or "1e3000" in refused.text
+
+
+def test_nobody_exceeds_the_sites_bandwidth(cloud: Cloud, image: str) -> None:
+    cloud._bandwidth_max_kbit_s = 1000
+    client = Client(cloud)
+    network = client.make("/network/", NETWORK)
+    interface = plugged(client, network)
+    shown = client.text(interface)
+    assert f"{BANDWIDTH}.ingress_kbit_s=1000" in shown
+    assert f"{BANDWIDTH}.egress_kbit_s=1000" in shown
+    refused = client.send("POST", interface, INTERFACE, attributes=f"{BANDWIDTH}.egress_kbit_s=1001")
+    assert refused.status_code == 400
+    assert "1001" in refused.text
+    assert "1000 at most" in refused.text
+    ends = f'occi.core.source="{client.make("/compute/", COMPUTE)}", occi.core.target="{network}"'
+    for asked, status in ((1001, 400), (1000, 201)):
+        made = client.send(
+            "POST", "/networkinterface/", INTERFACE, attributes=f"{ends}, {BANDWIDTH}.ingress_kbit_s={asked}"
+        )
+        assert made.status_code == status, made.text
+    lower = client.send("POST", interface, INTERFACE, attributes=f"{BANDWIDTH}.egress_kbit_s=500")
+    assert lower.status_code == 200, lower.text
+    without = "\n".join(line for line in client.text(interface).splitlines() if "bandwidth" not in line)
+    assert client.send("PUT", interface, body=without, content_type="text/plain").status_code == 200
+    assert f"{BANDWIDTH}.egress_kbit_s=1000" in client.text(interface)
+
+
+def test_another_project_neither_sees_nor_limits_an_interface(client: Client, other_cloud: Cloud) -> None:
+    interface = plugged(client, client.make("/network/", NETWORK))
+    stranger = Client(other_cloud)
+    refused = stranger.send("POST", interface, INTERFACE, attributes=f"{BANDWIDTH}.egress_kbit_s=64")
+    assert refused.status_code == 404
+    assert stranger.text("/mixin/traffic/", accept="text/uri-list").strip() == ""
+
+
+def test_traffic_is_shown_and_nobodys_to_set(client: Client, sql: Connection) -> None:
+    interface = plugged(client, client.make("/network/", NETWORK))
+    identity = interface.rpartition("/")[2]
+    assert f"{TRAFFIC}.sent_packets=0" in client.text(interface)
+    sql.execute(
+        "INSERT INTO traffic (interface_id, project_id, host, received_bytes, received_packets, sent_bytes,"
+        " sent_packets) SELECT id, project_id, 'rack1', 9007199254740995, 2, 3, 4 FROM interface WHERE id = %s",
+        [identity],
+    )
+    shown = client.text(interface)
+    for name, count in (("received_bytes", 2**53 + 3), ("received_packets", 2), ("sent_bytes", 3), ("sent_packets", 4)):
+        assert f"{TRAFFIC}.{name}={count}" in shown
+    assert client.document(interface)["attributes"][f"{TRAFFIC}.received_bytes"] == 2**53 + 3  # type: ignore[index]
+    assert "Category: traffic;" in shown
+    declared = client.document("/-/")
+    (mixin,) = (each for each in declared["mixins"] if each["term"] == "traffic")  # type: ignore[attr-defined]
+    assert mixin["attributes"][f"{TRAFFIC}.sent_bytes"]["mutable"] is False
+    found = client.send("GET", "/networkinterface/", attributes=f"{TRAFFIC}.sent_bytes=3", accept="text/uri-list")
+    assert found.text.strip().endswith(interface)
+
+    refused = client.send("POST", interface, INTERFACE, attributes=f"{TRAFFIC}.sent_bytes=0")
+    assert refused.status_code == 403
+    sql.execute("UPDATE traffic SET sent_bytes = 30")
+    sent_back = client.send("PUT", interface, body=shown, content_type="text/plain")
+    assert sent_back.status_code == 200, sent_back.text
+    assert f"{TRAFFIC}.sent_bytes=30" in client.text(interface)
+    compute = client.text(interface).split('occi.core.source="')[1].split('"')[0]
+    assert TRAFFIC not in client.text(compute)

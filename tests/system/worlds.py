@@ -220,6 +220,7 @@ def check_as_wanted(world: World) -> None:
     assert present - taps == set() or world.rows("SELECT 1 FROM machine WHERE wanted = 'suspended'")
     assert taps - present == set()
     check_groups(world)
+    check_limits(world)
     for row in world.rows("SELECT id, cidr IS NOT NULL AND wanted = 'active' FROM network"):
         assert len(dhcp_servers_of(world, str(row[0]))) == int(row[1]), row
 
@@ -232,6 +233,23 @@ def check_groups(world: World) -> None:
     listing = output("nft", "-j", "list", "map", "bridge", f"altostratus_{world.tag}_groups", "receiving")
     elements = json.loads(listing)["nftables"][1]["map"].get("elem", []) if listing else []
     assert {tap: verdict["goto"]["target"] for tap, verdict in elements} == wanted
+
+
+def check_limits(world: World) -> None:
+    """Each interface is limited as its row says, and no other; taps are there only while machines run."""
+    policed, shaped = {}, {}
+    present = {found.name for found in links()}
+    for interface_id, ingress, egress in world.rows("SELECT id, ingress_kbit_s, egress_kbit_s FROM interface"):
+        tap = tap_name(world.tag, interface_id)
+        if egress is not None:
+            policed[tap] = f"{tap}_{egress}"
+        if ingress is not None and tap in present:
+            shaped[tap] = ingress * 125
+    listing = output("nft", "-j", "list", "map", "bridge", f"altostratus_{world.tag}_limits", "taps")
+    assert dict(json.loads(listing)["nftables"][1]["map"].get("elem", []) if listing else []) == policed
+    found = json.loads(output("tc", "-j", "qdisc", "show"))
+    of_taps = {one["dev"]: one["options"]["rate"] for one in found if one["kind"] == "tbf"}
+    assert {tap: rate for tap, rate in of_taps.items() if tap.startswith(world.tag)} == shaped
 
 
 def _is_shared(world: World, network_id: UUID) -> bool:

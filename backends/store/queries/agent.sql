@@ -7,7 +7,8 @@ SELECT m.id, m.title, m.hostname, m.architecture, m.cores, m.memory_mib, m.share
     m.state, m.deleting, m.max_cores, m.power_pressed_at,
     (SELECT json_agg(json_build_array(i.id, i.network_id, i.mac, host(i.address), i.state, i.deleting,
         json_build_array(n.id, n.cidr, n.gateway, n.cidr6, n.masquerade6, n.class, n.wanted = 'active', n.vlan, n.sequence),
-        host(i.plugged_address), host(i.address6), host(i.plugged_address6)) ORDER BY i.sequence)
+        host(i.plugged_address), host(i.address6), host(i.plugged_address6),
+        i.ingress_kbit_s, i.egress_kbit_s) ORDER BY i.sequence)
      FROM interface i JOIN network n ON n.id = i.network_id WHERE i.machine_id = m.id),
     (SELECT json_agg(json_build_array(a.id, a.disk_id, a.device, a.state, a.deleting,
         a.read_only, d.pool, d.size_bytes, d.host, h.portal, d.target_identifier, g.initiator, g.secret, g.served,

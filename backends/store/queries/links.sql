@@ -29,3 +29,8 @@ SELECT host(coalesce(
 -- The only host that it can be on: a tunnel or a VLAN leads to others.
 SELECT n.host FROM network n JOIN host h ON h.name = n.host
 WHERE n.id = %(id)s AND h.tunnel_address IS NULL AND n.vlan IS NULL
+
+-- name: bandwidths
+SELECT i.id, i.ingress_kbit_s, i.egress_kbit_s FROM interface i JOIN machine m ON m.id = i.machine_id
+WHERE m.host = %(host)s AND NOT m.deleting AND NOT i.deleting
+    AND (i.ingress_kbit_s IS NOT NULL OR i.egress_kbit_s IS NOT NULL)
