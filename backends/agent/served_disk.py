@@ -200,7 +200,12 @@ def _serve(host: StorageHost, disk: WantedDisk) -> None:
 def _lend(host: StorageHost, disk: WantedDisk, lease: Lease, message: str | None = None) -> None:
     """The target for the host that has it to itself, which is told; so it is when somebody else waits."""
     unit = host.targets.ensure_target(_spec(host, disk))
-    told = {"target": unit.target_identifier, "unit": unit.logical_unit_name, "message": message}
+    told = {
+        "target": unit.target_identifier,
+        "unit": unit.logical_unit_name,
+        "initiator": lease.grant.initiator,
+        "message": message,
+    }
     with host.connection() as connection, connection.transaction():
         connection.execute(query("storage.disk_lent"), {"id": disk.id, **told})
         jobs.defer(connection, lease.host, Kind.DISK, disk.id)

@@ -125,7 +125,8 @@ def _open(path: Path, node: Node, *, writable: bool) -> None:
     except subprocess.TimeoutExpired:
         raise ToolFailed(f"qemu-storage-daemon did not open it within {OPENING_SECONDS} seconds") from None
     if done.returncode != 0:
-        raise failure("qemu-storage-daemon", done.returncode, done.stderr)
+        reason = done.stderr.replace(f" --blockdev {json.dumps(options)}:", "")
+        raise failure("qemu-storage-daemon", done.returncode, reason)
 
 
 @contextmanager

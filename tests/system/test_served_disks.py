@@ -14,7 +14,7 @@ from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable, NotFou
 from backends.model import Disk, DiskState, MachineState, NewAttachment, NewDisk, NewMachine, Pool, WriteFormat
 from backends.opened import OpenedDisks
 from backends.placement import place_waiting
-from backends.store.database import Connection, Database
+from backends.store.database import Connection, Database, query
 from backends.values import Values
 from tests.conftest import SIZES, caller, project
 
@@ -348,3 +348,17 @@ def test_pool_of_a_disk_does_not_change(cloud: Cloud, storage: str) -> None:
     assert cloud.update_disk(disk.id, {"pool": Pool.ISCSI}).pool is Pool.ISCSI
     with pytest.raises(NotApplicable, match="in the pool iscsi and stays there"):
         cloud.update_disk(disk.id, {"pool": Pool.FILE})
+
+
+def test_a_lease_counts_as_served_only_if_its_own_initiator_is(beside: Cloud, sql: Connection, storage: str) -> None:
+    """The storage host may have served the one before."""
+    disk = named(beside, sql)
+    with pytest.raises(TryLater):
+        beside.open_disk(disk)
+    told = {"id": disk.id, "target": "iqn.x,t,0x0001", "unit": "0x6001405", "message": None}
+    sql.execute(query("storage.disk_lent"), {**told, "initiator": "iqn.2026-01.local.altostratus:before"})
+    assert sql.execute("SELECT served FROM disk_lease").fetchone() == (False,)
+    row = sql.execute("SELECT initiator FROM disk_lease").fetchone()
+    assert row is not None
+    sql.execute(query("storage.disk_lent"), {**told, "initiator": row[0]})
+    assert sql.execute("SELECT served FROM disk_lease").fetchone() == (True,)

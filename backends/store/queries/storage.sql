@@ -46,8 +46,9 @@ WHERE d.id = %(id)s AND l.disk_id = d.id AND h.name = l.host AND h.heartbeat_at 
   AND d.observed_generation > 0 AND NOT EXISTS (SELECT FROM disk_write w WHERE w.disk_id = d.id AND w.kept)
 
 -- name: disk_lent
+-- By now it may be another lease, which the target doesn't know.
 WITH lent AS (
-    UPDATE disk_lease SET served = true WHERE disk_id = %(id)s
+    UPDATE disk_lease SET served = true WHERE disk_id = %(id)s AND initiator = %(initiator)s
 )
 UPDATE disk SET state_message = coalesce(%(message)s, state_message), target_identifier = %(target)s,
     logical_unit_name = %(unit)s
