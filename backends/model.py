@@ -548,6 +548,8 @@ class NewDisk:
     pool: Pool | None = None
     """None: on a storage host if there is one with room, else beside the machines, as always if made from an image."""
     read_only: bool = False
+    host: str | None = None
+    """The storage host asked for, whose pool is ISCSI; None: any."""
 
 
 @dataclass(frozen=True, slots=True)

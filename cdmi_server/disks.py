@@ -125,7 +125,7 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         call.cloud.hold([disk.id, *([original.id] if original else [])])
         disk = call.cloud.named_disk(disk.name)
         metadata, fields = _changes(call, disk, body, whole=whole)
-        asked = Asked() if metadata is None else _split(metadata)
+        asked = Asked() if metadata is None else _split(call, metadata)
         call.cloud.change_named_disk(disk, asked.wishes, asked.own, fields)
         if "exports" in body or whole:
             exports.change(call, disk, body.get("exports", {}))
@@ -158,7 +158,7 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
     if "snapshot" in body:
         raise Invalid(f"there is no disk {name[:300]!r} of which a snapshot could be made")
     source = bodies.one_source(body, ("copy",))
-    asked = _split(new_metadata(call.site, body.get("metadata", {})))
+    asked = _split(call, new_metadata(call.site, body.get("metadata", {})))
     if source is None and "size_bytes" not in asked.wishes:
         raise Invalid(f"{SIZE} is missing: expected the disk's size in bytes among the metadata")
     original = _source(call, body["copy"]) if source else None
@@ -192,7 +192,7 @@ class Asked:
     own: dict[str, Any] | None = None
 
 
-def _split(metadata: Mapping[str, Any]) -> Asked:
+def _split(call: Call, metadata: Mapping[str, Any]) -> Asked:
     """400 for what disks don't obey."""
     own = {
         name: value
@@ -209,7 +209,11 @@ def _split(metadata: Mapping[str, Any]) -> Asked:
             raise Invalid(f'{SIZE} is {str(given)[:40]!r}: expected a number of bytes, such as "1073741824"')
         wishes["size_bytes"] = int(given)
     if POOL in metadata:
-        wishes["pool"] = _one_of(POOL, metadata[POOL], {pool.value: pool for pool in Pool})
+        choices: dict[str, tuple[Pool, str | None]] = {host: (Pool.ISCSI, host) for host in call.cloud.storage_hosts()}
+        choices |= {pool.value: (pool, None) for pool in Pool}
+        wishes["pool"], host = _one_of(POOL, metadata[POOL], choices)
+        if host is not None:
+            wishes["host"] = host
     if READ_ONLY in metadata:
         wishes["read_only"] = _one_of(
             READ_ONLY, metadata[READ_ONLY], {shown_boolean(value): value for value in (True, False)}

@@ -14,7 +14,7 @@ import falcon
 
 from backends.cloud import Cloud
 from backends.model import Tag
-from occi_server import console, ipreservation, names
+from occi_server import console, ipreservation, names, storage_options
 from occi_server.compute import compute_type
 from occi_server.entities import Attribute, EntityType, MixinType, identified, summarised, titled
 from occi_server.ipreservation import IP_RESERVATION
@@ -110,7 +110,14 @@ RESERVED = ("/-/", "/.well-known/", "/os_tpl/", "/resource_tpl/", "/storage_tpl/
 def discover(model: Model, cloud: Cloud) -> tuple[Category, ...]:
     """Everything that the query interface shows this caller."""
     images = (model.templates.discovered(image) for image in cloud.images())
-    return (*model.categories, *images, *ipreservation.pools(cloud), *(tag_category(tag) for tag in cloud.tags()))
+    absent = storage_options.absent_pools(model.site, cloud)
+    return (
+        *(category for category in model.categories if category.id not in absent),
+        *images,
+        *storage_options.storage_hosts(model.site, cloud),
+        *ipreservation.pools(cloud),
+        *(tag_category(tag) for tag in cloud.tags()),
+    )
 
 
 def tag_category(tag: Tag) -> Mixin:
@@ -156,6 +163,8 @@ def named_in(model: Model, cloud: Cloud, categories: Iterable[SentCategory]) -> 
             mixins.append(model.mixins[identity])
         elif identity.scheme == model.templates.os_scheme:
             mixins.append(image_template(model, cloud, identity.term))
+        elif identity.scheme == storage_options.scheme(model.site):
+            mixins.append(storage_options.host_named(model.site, cloud, identity.term))
         elif identity.scheme == names.POOLS:
             mixins.append(ipreservation.pool_named(cloud, identity.term))
         elif identity in known_actions:

@@ -24,6 +24,7 @@ from occi_server.model import Model, Named, image_template
 from occi_server.negotiation import Rendering, answer_rendering
 from occi_server.requests import cloud_of, read_message, read_messages
 from occi_server.selection import Query, Selected, read_page, read_query, read_selection, select
+from occi_server.storage_options import host_named
 from renderers.occi.representation import Message
 
 __all__ = ["Paths"]
@@ -90,6 +91,8 @@ class Paths:
         parts = path.split("/")
         if len(parts) == 4 and parts[1] == "os_tpl":
             return Place(path, (image_template(self.model, cloud, parts[2]),))
+        if len(parts) == 4 and parts[1] == "storage_tpl":
+            return Place(path, (host_named(self.model.site, cloud, parts[2]),))
         if len(parts) == 5 and path.startswith(POOL_LOCATION):
             return Place(path, (pool_named(cloud, parts[3]),))
         tags = cloud.tags()

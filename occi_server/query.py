@@ -8,7 +8,7 @@ import falcon
 
 from backends.cloud import Cloud
 from backends.errors import Invalid
-from occi_server import names
+from occi_server import names, storage_options
 from occi_server.answers import answer_categories, answer_done, introduce
 from occi_server.model import RESERVED, Model, discover, image_template, tag_category
 from occi_server.negotiation import answer_rendering
@@ -89,7 +89,7 @@ def add_tag(model: Model, cloud: Cloud, sent: SentCategory, request: falcon.Requ
     taken = (*RESERVED, *(kind.location for kind in model.types))
     if location.startswith(taken) or location in model.locations:
         raise falcon.HTTPConflict(description=f"The location {location} is the provider's.")
-    dynamic = (model.templates.os_scheme, names.POOLS)
+    dynamic = (model.templates.os_scheme, names.POOLS, storage_options.scheme(model.site))
     if any(category.id == sent.id for category in model.categories) or sent.id.scheme in dynamic:
         raise falcon.HTTPConflict(description=f"The category {sent.id} is the provider's.")
     title = sent.title or ""
@@ -103,7 +103,10 @@ def add_tag(model: Model, cloud: Cloud, sent: SentCategory, request: falcon.Requ
 
 def remove(model: Model, cloud: Cloud, sent: SentCategory) -> None:
     """A tag goes with all its uses; a project's own image goes as its template; the rest is the provider's."""
-    if any(category.id == sent.id for category in model.categories) or sent.id.scheme == names.POOLS:
+    if any(category.id == sent.id for category in model.categories) or sent.id.scheme in (
+        names.POOLS,
+        storage_options.scheme(model.site),
+    ):
         raise falcon.HTTPForbidden(description=f"{sent.id} is the provider's and can't be removed.")
     if sent.id.scheme == model.templates.os_scheme:
         cloud.delete_image(image_template(model, cloud, sent.id.term).mixin.id.term)

@@ -24,7 +24,7 @@ from occi_server.entities import (
     titled,
 )
 from occi_server.site import Site
-from occi_server.storage_options import storage_options
+from occi_server.storage_options import host_of_disk, storage_options
 from occi_server.templates import OS_BASE, Templates
 from renderers.occi.representation import Action, CategoryId, Kind, Resource, SentLink
 
@@ -110,7 +110,7 @@ def storage_type(site: Site, templates: Templates) -> EntityType[Disk]:
             location=LOCATION + str(disk.id),
             title=disk.title,
             summary=disk.summary,
-            mixins=(*templates.of_disk(disk), *shown_mixins(kind, disk, disk.tags)),
+            mixins=(*templates.of_disk(disk), *host_of_disk(site, disk), *shown_mixins(kind, disk, disk.tags)),
             attributes=shown_attributes(kind, disk),
             actions=(APPLICABLE if disk.snapshot_of is None else APPLICABLE_TO_SNAPSHOTS)[disk.state],
         )

@@ -1,13 +1,19 @@
-"""What a storage can be asked for beyond the standard: the pool that has it, and that nobody writes to it."""
+"""What a storage can be asked for beyond the standard: the pool or host that has it, and that nobody writes to it."""
 
 from __future__ import annotations
 
+import re
+
+import falcon
+
+from backends.cloud import Cloud
 from backends.model import Disk, Pool
 from occi_server import names, values
 from occi_server.entities import Attribute, MixinType
 from occi_server.site import Site
 from renderers.occi.representation import CategoryId, Mixin
 
+TERM = re.compile(r"[a-z][a-z0-9_.-]{0,254}")
 TITLES = {
     Pool.FILE: "Storage beside the computes of one host",
     Pool.SHARED: "Storage in a folder that the hosts of computes share",
@@ -42,10 +48,57 @@ def storage_options(site: Site) -> tuple[MixinType[Disk], ...]:
     )
 
 
+def scheme(site: Site) -> str:
+    """Of pools and storage hosts."""
+    return f"{site.scheme_prefix}storage_tpl#"
+
+
+def absent_pools(site: Site, cloud: Cloud) -> set[CategoryId]:
+    """The mixins of pools that this cloud hasn't got."""
+    return {CategoryId(scheme(site), pool.value) for pool in set(Pool) - cloud.pools()}
+
+
+def storage_hosts(site: Site, cloud: Cloud) -> tuple[Mixin, ...]:
+    return tuple(_of_host(site, name).mixin for name in cloud.storage_hosts() if _is_term(name))
+
+
+def host_named(site: Site, cloud: Cloud, term: str) -> MixinType[Disk]:
+    if not _is_term(term) or term not in cloud.storage_hosts():
+        raise falcon.HTTPNotFound(description=f"There is no storage_tpl {term[:80]!r}.")
+    return _of_host(site, term)
+
+
+def host_of_disk(site: Site, disk: Disk) -> tuple[CategoryId, ...]:
+    """The mixin of its storage host."""
+    if disk.pool is not Pool.ISCSI or disk.host is None or not _is_term(disk.host):
+        return ()
+    return (CategoryId(scheme(site), disk.host),)
+
+
+def _is_term(name: str) -> bool:
+    """Whether a mixin can be called so, and none is already."""
+    return TERM.fullmatch(name) is not None and name not in list(Pool)
+
+
+def _of_host(site: Site, name: str) -> MixinType[Disk]:
+    return MixinType(
+        Mixin(
+            CategoryId(scheme(site), name),
+            f"Storage that {name} serves",
+            depends=(CategoryId(scheme(site), Pool.ISCSI.value),),
+            applies=(names.STORAGE,),
+            location=f"/storage_tpl/{name}/",
+        ),
+        carried_by=lambda disk: disk.pool is Pool.ISCSI and disk.host == name,
+        equals={"pool": Pool.ISCSI, "host": name},
+        fields={"pool": Pool.ISCSI, "host": name},
+    )
+
+
 def _of_pool(site: Site, pool: Pool) -> MixinType[Disk]:
     return MixinType(
         Mixin(
-            CategoryId(f"{site.scheme_prefix}storage_tpl#", pool.value),
+            CategoryId(scheme(site), pool.value),
             TITLES[pool],
             applies=(names.STORAGE,),
             location=f"/storage_tpl/{pool.value}/",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TypedDict
 from uuid import UUID, uuid4
 
@@ -23,14 +23,15 @@ LEAST_DISK_BYTES = 2**20
 
 
 class DiskChanges(TypedDict, total=False):
-    """size_bytes only grows (`Invalid`); image_name and pool can't change (`NotApplicable`), read_only not while it is
-    attached (`Conflict`)."""
+    """size_bytes only grows (`Invalid`); image_name, pool and host can't change (`NotApplicable`), read_only not while
+    it is attached (`Conflict`)."""
 
     title: str | None
     summary: str | None
     size_bytes: int
     image_name: str | None
     pool: Pool
+    host: str
     read_only: bool
 
 
@@ -45,6 +46,20 @@ class DiskDoor(ImageDoor):
 
     def disk(self, disk_id: UUID) -> Disk:
         return self._one(DISKS, disk_id)
+
+    def pools(self) -> Set[Pool]:
+        """The kinds that there are."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT pool FROM host UNION SELECT 'shared' FROM host WHERE shared_pool IS NOT NULL"
+            ).fetchall()
+        return {Pool(row[0]) for row in rows}
+
+    def storage_hosts(self) -> Sequence[str]:
+        """By name: one of them may be asked for."""
+        with self._read() as connection:
+            rows = connection.execute("SELECT name FROM host WHERE pool = 'iscsi' ORDER BY name").fetchall()
+        return [row[0] for row in rows]
 
     def create_disk(self, new: NewDisk) -> Disk:
         check_text("the title", new.title)
@@ -74,7 +89,9 @@ class DiskDoor(ImageDoor):
         disk_id = new.id or uuid4()
         chosen = source.pool if source else new.pool or (Pool.FILE if image else None)
         for pool in (chosen,) if chosen else (Pool.ISCSI, Pool.SHARED, Pool.FILE):
-            tied_to = source.host if source else _host_of_image(connection, image) if pool is Pool.SHARED else None
+            tied_to = source.host if source else new.host
+            if pool is Pool.SHARED and image is not None:
+                tied_to = _host_of_image(connection, image)
             need = Need(disk_bytes=size_bytes, host=tied_to, pool=pool)
             place = choose_place(connection, need)
             if place is not None:
@@ -82,6 +99,8 @@ class DiskDoor(ImageDoor):
         host = place.host if place else None
         if source is not None and host is None:
             raise OutOfRoom(f"there is no room for a copy: {shortage(connection, need)}")
+        if new.host is not None and host is None:
+            raise OutOfRoom(f"there is no room on the storage host: {shortage(connection, need)}")
         self._insert(
             connection,
             "disk",
@@ -114,7 +133,7 @@ class DiskDoor(ImageDoor):
             values = {name: value for name, value in changes.items() if getattr(disk, name) != value}
             if "image_name" in values:
                 raise NotApplicable("a storage is made from an image or not: its image can't change; make a new one")
-            if "pool" in values:
+            if values.keys() & {"pool", "host"}:
                 raise NotApplicable(f"the storage {disk_id} is in the pool {disk.pool} and stays there: make a new one")
             if "read_only" in values:
                 check_not_attached(connection, disk_id)
@@ -246,7 +265,7 @@ class DiskDoor(ImageDoor):
                 raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
             check_not_copied(connection, disk_id)
             check_not_written(connection, disk_id)
-            if new.pool not in (None, disk.pool):
+            if new.pool not in (None, disk.pool) or (new.host is not None and new.host != disk.host):
                 raise Invalid(f"a copy of the storage {disk_id} is in its pool, {disk.pool}, not in {new.pool}")
             size_bytes = new.size_bytes or disk.size_bytes
             if size_bytes < disk.size_bytes:
@@ -282,9 +301,9 @@ class DiskDoor(ImageDoor):
         return None if row is None else row[0]
 
 
-def _host_of_image(connection: Connection, image: Image | None) -> str | None:
-    """The only one that has it; None where all do, or where none is needed."""
-    row = image and connection.execute("SELECT host FROM image WHERE id = %s", [image.id]).fetchone()
+def _host_of_image(connection: Connection, image: Image) -> str | None:
+    """The only one that has it; None where any may."""
+    row = connection.execute("SELECT host FROM image WHERE id = %s", [image.id]).fetchone()
     return row[0] if row else None
 
 

@@ -79,6 +79,7 @@ class DiskWishes(TypedDict, total=False):
 
     size_bytes: int
     pool: Pool
+    host: str
     read_only: bool
 
 

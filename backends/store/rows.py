@@ -207,7 +207,7 @@ DISKS = Table(
     + _tags("r.id")
     + ", r.pool, r.restricted, r.snapshot_of, r.read_only, r.shared_pool FROM disk r"
     " LEFT JOIN image i ON i.id = r.image_id AND NOT i.deleting",
-    _columns("summary", "size_bytes", "pool", "read_only") | IMAGE_FILTER,
+    _columns("summary", "size_bytes", "pool", "host", "read_only") | IMAGE_FILTER,
     disk_from_row,
 )
 INTERFACES = Table(

@@ -362,6 +362,44 @@ def test_the_pool_of_a_disk_and_that_nobody_writes_to_it_show_in_both(
     assert (both.status_code, "Two templates" in both.text) == (400, True)
 
 
+def test_one_of_several_storage_hosts_is_chosen_by_its_name(
+    cdmi: CdmiClient, occi: OcciClient, sql: Connection
+) -> None:
+    scheme = "http://altostratus.local/occi/storage_tpl#"
+
+    def listed() -> set[str]:
+        found = occi.send("GET", "/-/", accept="application/occi+json").json
+        return {mixin["term"] for mixin in found["mixins"] if mixin["scheme"] == scheme}
+
+    assert listed() == {"file"}  # what there is, and nothing else
+    for name in ("store1", "store2", "Not a term"):
+        sql.execute(
+            "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal, heartbeat_at)"
+            " VALUES (%s, 0, 0, %s, 'none', 'iscsi', '192.0.2.7:3260', now() + interval '1 day')",
+            [name, 2 * GIB],
+        )
+    assert listed() == {"file", "iscsi", "store1", "store2"}
+
+    second = f'store2; scheme="{scheme}"; class="mixin"'
+    chosen = occi.make("/storage/", STORAGE, second, attributes="occi.storage.size=1.0")
+    assert {f"{scheme}iscsi", f"{scheme}store2"} <= set(occi.document(chosen)["mixins"])  # type: ignore[call-overload]
+    assert occi.send("GET", "/storage_tpl/store2/", accept="text/uri-list").text.split()[0].endswith(chosen)
+    assert occi.send("GET", "/storage_tpl/store1/", accept="text/uri-list").text == ""
+    assert occi.send("GET", "/storage_tpl/store3/", accept="text/uri-list").status_code == 404
+    full = occi.send("POST", "/storage/", STORAGE, second, attributes="occi.storage.size=2.0")
+    assert (full.status_code, "host store2" in full.text) == (409, True)
+    unknown = second.replace("store2", "store3")
+    assert occi.send("POST", "/storage/", STORAGE, unknown, attributes="occi.storage.size=1.0").status_code == 404
+
+    asked = {"cdmi_assignedsize": str(GIB), "altostratus_pool": "Not a term"}
+    make(cdmi, "there", metadata=asked)
+    assert sql.execute("SELECT host FROM disk WHERE name = 'there'").fetchone() == ("Not a term",)
+    moved = {"metadata": {**asked, "altostratus_pool": "store1"}}
+    assert cdmi.send("PUT", "/cdmi/disks/there/?metadata", CONTAINER, moved).status_code == 409
+    asked["cdmi_assignedsize"] = str(3 * GIB)
+    assert cdmi.send("PUT", "/cdmi/disks/large/", CONTAINER, {"metadata": asked}).status_code == 507
+
+
 def test_without_room_for_a_copy_the_answer_is_507_and_409(cdmi: CdmiClient, occi: OcciClient, sql: Connection) -> None:
     storage = storage_of(make(cdmi, "data"))
     settle(sql)
