@@ -14,6 +14,7 @@ from backends import jobs
 from backends.agent.host import DRIVER_ERRORS, Host
 from backends.jobs import Kind
 from backends.model import GroupRule
+from backends.networks.errors import NetworkDriverError
 from backends.networks.groups import Policy
 from backends.store.database import Connection, query
 from backends.store.rows import Row, rule_from_row
@@ -47,6 +48,8 @@ def ensure_port_groups(host: Host, interface_id: UUID) -> None:
             return
         if not host.groups.ensure_port(interface_id, policy):
             restore_groups(host)
+            if (refusal := host.groups.refused.get(interface_id)) is not None:
+                raise NetworkDriverError(f"The kernel refused the rules of its security groups: {refusal}")
     _tell_members(host, policy.group_ids)
 
 
@@ -67,7 +70,10 @@ def restore_groups(host: Host) -> list[str]:
         with host.connection() as connection:
             rows = connection.execute(query("groups.policies_of_host"), {"host": host.name}).fetchall()
             ports = _policies(connection, rows)
-        return host.groups.restore(ports)
+        changed = host.groups.restore(ports)
+    for interface_id, reason in host.groups.refused.items():
+        log.warning("security groups refused", interface=str(interface_id), reason=reason)
+    return changed
 
 
 def _tell_members(host: Host, group_ids: Sequence[UUID]) -> None:

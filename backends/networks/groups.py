@@ -16,6 +16,7 @@ from uuid import UUID
 
 from backends.model import Direction, GroupRule
 from backends.networks import nft, tables
+from backends.networks.errors import NetworkDriverError
 from backends.networks.flows import (
     RECEIVING,
     SENDING,
@@ -74,6 +75,8 @@ class Groups:
 
     def __init__(self, cloud_tag: str) -> None:
         self._tag = cloud_tag
+        self.refused: dict[UUID, str] = {}
+        """The interfaces whose policy the kernel doesn't take, and what it says to it."""
         self._applied: dict[UUID, str] = {}
         self._policies: dict[str, Policy] = {}
         self._shares: set[str] = set()
@@ -130,15 +133,29 @@ class Groups:
     def restore(self, ports: Mapping[UUID, Policy]) -> list[str]:
         """Makes the table what these interfaces need, if it isn't, and says what others have changed of it.
 
-        What flows there are is kept, so that nobody's connections break.
+        What flows there are is kept, so that nobody's connections break. A policy that the kernel refuses keeps no
+        other from being in force: its own taps pass nothing, and are in `refused`.
         """
         found = self._found()
         wanted = self._wanted(ports)
         before = {interface_id: self._policies[name] for interface_id, name in self._applied.items()}
         applied = wanted if ports == before else self._wanted(before)
         wrong = tables.faults(applied, found) if before else []
+        self.refused = {}
         if ports:
-            tables.restore(wanted, found)
+            try:
+                tables.restore(wanted, found)
+            except NetworkDriverError:
+                refusals = {name: self._refusal(policy) for name, policy in _named(ports).items()}
+                self.refused = {
+                    interface_id: reason
+                    for interface_id, policy in ports.items()
+                    if (reason := refusals[policy.name]) is not None
+                }
+                if not self.refused:
+                    raise
+                ports = {interface_id: ports[interface_id] for interface_id in ports.keys() - self.refused.keys()}
+                tables.restore(self._wanted(ports), found)
         elif found is not None:
             tables.remove(wanted)
         self._applied = {interface_id: policy.name for interface_id, policy in ports.items()}
@@ -149,6 +166,12 @@ class Groups:
     def has_lost(self) -> bool:
         """Whether the table that has been made is gone."""
         return bool(self._applied) and not tables.is_there(FAMILY, self._name)
+
+    def _refusal(self, policy: Policy) -> str | None:
+        """What nft says to the policy alone; nothing is changed by asking."""
+        sets = common_sets() | flow_sets(policy.share) | _member_sets(policy)
+        alone = Table(FAMILY, f"{self._name}_alone", sets, flow_chains(policy.share) | _policy_chains(policy))
+        return tables.refusal(alone)
 
     # What there should be
 
@@ -172,7 +195,7 @@ class Groups:
         return filled + leaving + tables.add_elements(self._table, come)
 
     def _wanted(self, ports: Mapping[UUID, Policy]) -> Table:
-        policies = {policy.name: policy for policy in ports.values()}
+        policies = _named(ports)
         taps: dict[str, list[str]] = {name: [] for name in policies}
         for interface_id, policy in ports.items():
             taps[policy.name].append(tap_name(self._tag, interface_id))
@@ -203,6 +226,10 @@ class Groups:
                     if kind in entry:
                         found.elements[name] = tables.elements_of(entry[kind])
         return found
+
+
+def _named(ports: Mapping[UUID, Policy]) -> dict[str, Policy]:
+    return {policy.name: policy for policy in ports.values()}
 
 
 def _member_sets(policy: Policy) -> dict[str, Set]:

@@ -12,9 +12,9 @@ Json = dict[str, Any]
 TIME_LIMIT_S = 30
 
 
-def run(script: str) -> str | None:
+def run(script: str, *options: str) -> str | None:
     """None when done, else what nft said; it does all of the commands or none."""
-    answer = _nft(["-f", "-"], script)
+    answer = _nft([*options, "-f", "-"], script)
     return None if answer.returncode == 0 else (answer.stderr.strip().splitlines() or ["no reason given"])[0]
 
 

@@ -129,6 +129,11 @@ def restore(wanted: Table, found: Found | None) -> None:
     raise NetworkDriverError(f"The kernel refused firewall table {wanted.name}: {refusal}")
 
 
+def refusal(table: Table) -> str | None:
+    """What nft would say to making it; None if it would."""
+    return nft.run(_anew(table), "-c")
+
+
 def is_there(family: str, name: str) -> bool:
     tables = [entry["table"] for entry in nft.listed("list", "tables", family) or () if "table" in entry]
     return any(table["name"] == name for table in tables)

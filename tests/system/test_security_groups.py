@@ -439,6 +439,21 @@ def test_port_changes_its_policy_and_leaves(site: Site) -> None:
     site.groups.absent_port(interface_id)
 
 
+def test_rules_that_the_kernel_refuses_cut_off_their_own_guests_alone(site: Site) -> None:
+    client, server = site.guest(OUT_OPEN), site.guest(rule_in())
+    broken = site.guest(rule_in(remote="fe80::%nowhere/10"), OUT_OPEN)
+    run("nft", "flush", "ruleset")
+    late = site.guest(rule_in())
+    assert [tap_name(TAG, interface_id) for interface_id in site.groups.refused] == [broken.tap]
+    for other in (server, late):
+        assert passes(client, other, packet(client, other, "tcp", 999, 80))
+    assert not passes(broken, server, packet(broken, server, "tcp", 999, 80))
+    site.change(broken, OUT_OPEN)
+    site.groups.restore(site.ports)
+    assert not site.groups.refused
+    assert passes(broken, server, packet(broken, server, "tcp", 999, 80))
+
+
 def test_port_of_a_missing_table_asks_for_its_restoration(groups: Groups) -> None:
     assert not groups.ensure_port(uuid4(), Policy(PROJECT, NETWORK, (uuid4(),), (OUT_OPEN,)))
     groups.absent_port(uuid4())
