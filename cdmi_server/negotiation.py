@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import falcon
@@ -16,6 +17,8 @@ SERVED = ("1.0.2", "1.1", "1.1.1")
 MEDIA_TYPES = {ObjectKind.CONTAINER: CONTAINER, ObjectKind.DATAOBJECT: DATAOBJECT, ObjectKind.QUEUE: QUEUE}
 CDMI_TYPES = frozenset({CAPABILITY, CONTAINER, DATAOBJECT, QUEUE, DOMAIN})
 MULTIPART = "multipart/mixed"
+UNWANTED = re.compile(r";\s*q=0(\.0*)?\s*(;|$)", re.IGNORECASE)
+"""An item of Accept that says that it isn't wanted (RFC 9110 §12.4.2)."""
 FAMILIES = frozenset({"*/*", "application/*"})
 
 
@@ -45,8 +48,9 @@ def media_type(header: str) -> str:
 
 
 def accepted(request: falcon.Request) -> list[str]:
-    """The types in Accept, in order; empty when there is no such field."""
-    return [media_type(item) for item in request.env.get("HTTP_ACCEPT", "").split(",") if item.strip()]
+    """The types in Accept, in order, but for those that aren't wanted (q=0); empty when there is no such field."""
+    items = request.env.get("HTTP_ACCEPT", "").split(",")
+    return [media_type(item) for item in items if item.strip() and not UNWANTED.search(item)]
 
 
 def request_profile(request: falcon.Request, version: Version) -> Profile:

@@ -134,6 +134,23 @@ def escaping(server: Server) -> None:
     require(sorted(listed) == sorted(AWKWARD), f"children lists {listed}, expected {list(AWKWARD)}")
 
 
+@check(
+    "names/sources",
+    "5.13.4, 8.2.5",
+    "5.5.4, 8.3.5",
+    "A copy is of the name that JSON has, in which '%' escapes nothing.",
+)
+def sources(server: Server) -> None:
+    server.needs("cdmi_create_dataobject", "cdmi_copy_dataobject")
+    parent = server.new_container()
+    for name in ("50%41", "50A"):
+        named = server.make("object", {"value": name}, parent.url + quote(name, safe=""))
+        source = named.fields["parentURI"] + named.fields["objectName"]
+        copy = server.make("object", {"copy": source}, server.new_url(".txt"))
+        found = server.look(copy.url, "object")["value"]
+        require(found == name, f"the copy of {source} is of {found!r}, expected {name!r}")
+
+
 @check("names/delimiters", "5.13.6", "5.5.6", "Names can't hold '/' or '?', however they are escaped.")
 def delimiters(server: Server) -> None:
     server.needs("cdmi_create_dataobject")

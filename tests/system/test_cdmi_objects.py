@@ -551,3 +551,17 @@ def test_parts_that_do_not_fit_together_are_refused(client: Client) -> None:
         assert refused.status_code == 400
     assert client.send("PUT", "/cdmi/o", DATAOBJECT, wrong[0], Content_Type="multipart/mixed").status_code == 400
     assert client.files() == []
+
+
+def test_a_type_that_is_not_wanted_is_not_sent(client: Client) -> None:
+    client.send("PUT", "/cdmi/o", DATAOBJECT, {"value": "plain"})
+    for unwanted in ("q=0", "q=0.000", "v=1; q=0"):
+        assert client.plain("GET", "/cdmi/2.0.0/o", Accept=f"{DATAOBJECT};{unwanted}, */*").text == "plain"
+    assert client.plain("GET", "/cdmi/2.0.0/o", Accept=f"{DATAOBJECT};q=0.1, */*").json["value"] == "plain"
+
+
+def test_a_range_may_end_however_far_behind_the_value(client: Client) -> None:
+    client.send("PUT", "/cdmi/o", DATAOBJECT, {"value": "plain"})
+    read = client.plain("GET", "/cdmi/o", Range=f"bytes=2-{10**22}")
+    assert (read.status_code, read.text) == (206, "ain")
+    assert client.plain("GET", "/cdmi/o", Range=f"bytes={10**22}-").status_code == 416

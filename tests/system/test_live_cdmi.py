@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -188,6 +189,31 @@ def test_a_query_goes_on_when_the_workers_are_killed(gateway: Gateway, client: h
         identities += [value["objectID"] for value in values]
         client.delete(f"{new}q?values={len(values)}", headers=queue).raise_for_status()
     assert len(identities) == len(set(identities)) == copies * each
+
+
+def test_what_takes_long_ends_with_its_client_and_leaves_places_to_others(
+    gateway: Gateway, client: httpx.Client, box: str
+) -> None:
+    size_bytes = 700 * MIB
+    ranged = {"Content-Range": f"bytes {size_bytes - 2}-{size_bytes - 1}/*"}
+    client.put(f"{box}hole", content=b"xy", headers=ranged).raise_for_status()
+    body = {"serialize": f"{box}hole"}
+    headers = {"Content-Type": "application/cdmi-object", "X-CDMI-Specification-Version": "1.1.1"}
+
+    def serialize(number: int) -> int:
+        """0: the client has left."""
+        try:
+            return client.put(f"{box}all{number}", json=body, headers=headers, timeout=0.3).status_code
+        except httpx.TimeoutException:
+            return 0
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = pool.map(serialize, range(24))
+        assert client.get(f"{box}hole", headers={"Range": "bytes=-1"}).content == b"y"
+        assert set(answers) <= {0, 503}
+    wait_until(lambda: not any(receives_value(gateway, worker) for worker in workers(gateway)))
+    for number in range(24):
+        assert client.get(f"{box}all{number}").status_code == 404
 
 
 def test_a_path_that_is_no_utf8_is_refused(client: httpx.Client) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote
 
 from tests.unit.conformance.cdmi_subject import Asked, Cloud
 from tests.unit.conformance.http_subject import Answer, Fault, Refusal, Request
@@ -487,7 +488,8 @@ FAULTS: tuple[CdmiFault, ...] = (
     F("targets go with references", ("references/delete",), prepare=swap("delete", lambda healthy: lambda asked, node: (node.parent.children.clear(), Answer(204))[1])),
     F("references with anything", ("references/alone",), answer=accepts(on("PUT", body="reference"), "400")),
     # copies
-    F("copies are empty", ("copies/object", "copies/independent", "copies/container", "copies/onto", "copies/selected-field"), request=lambda r: replace(r, body=re.sub(rb'"copy": "[^"]*"', b'"x": ""', r.body))),
+    F("names in JSON are unescaped", ("names/sources",), prepare=swap("names_in", lambda healthy: lambda path: [unquote(one) for one in healthy(path)])),
+    F("copies are empty", ("names/sources", "copies/object", "copies/independent", "copies/container", "copies/onto", "copies/selected-field"), request=lambda r: replace(r, body=re.sub(rb'"copy": "[^"]*"', b'"x": ""', r.body))),
     F("copies keep the ID", ("copies/new-id", "copies/container"), prepare=swap("copied", lambda healthy: lambda source, *a: (node := healthy(source, *a), setattr(node, "id", source.id))[0])),
     F("copies are the source", ("copies/independent",), answer=fields(lambda f: f.update(value="after") if f.get("value") == "before" else None)),
     F("metadata of copies not heard", ("copies/new-metadata",), request=lambda r: forgets("metadata")(r) if b'"copy"' in r.body else r),

@@ -230,6 +230,10 @@ class Cloud(Store):
             name = "cdmi_snapshots/" + name
         return self.uri(node.parent, root) + name
 
+    def names_in(self, path: str) -> list[str]:
+        """In JSON nothing is escaped."""
+        return [part for part in path.split("/") if part]
+
     def at(self, uri: Any, asked: Asked) -> tuple[Node, str]:
         """The node that a URI in a body leads to, and its query."""
         if not isinstance(uri, str):
@@ -237,7 +241,7 @@ class Cloud(Store):
         split = urlsplit(uri)
         path = split.path.removeprefix(asked.root) if split.path.startswith(asked.root) else split.path
         try:
-            node = self.walk([unquote(part) for part in path.split("/") if part])[2]
+            node = self.walk(self.names_in(path))[2]
         except Refusal:
             node = None
         if node is None:
