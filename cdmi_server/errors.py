@@ -9,6 +9,7 @@ from backends.errors import (
     CloudError,
     Conflict,
     DatabaseUnavailable,
+    Deadlocked,
     Invalid,
     NoCapacity,
     NotAllowed,
@@ -67,6 +68,8 @@ def refusal(error: Exception) -> tuple[str, str]:
             return str(error.status), error.description or str(error.title)
         case NoRoom():
             return falcon.HTTP_507, _sentence(str(error))
+        case Deadlocked():
+            return falcon.HTTP_503, "Others were changing the same things just now; try again."
         case DatabaseUnavailable():
             return falcon.HTTP_503, "The cloud's database can't be reached just now; try again."
         case _:

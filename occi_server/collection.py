@@ -129,7 +129,10 @@ def act_on_all(
     term: str,
     message: Message,
 ) -> None:
-    """The action on every instance of a kind that has it, all or none (GFD.185 §3.6.4)."""
+    """The action on every instance of a kind that has it, all or none (GFD.185 §3.6.4).
+
+    What isn't the caller's to delete isn't theirs to act on either, and is passed over.
+    """
     able = [part for part in selection if any(action.action.id.term == term for action in part.kind.actions)]
     named = [part for part in able if any(a.action.id == c.id for a in part.kind.actions for c in message.categories)]
     if not able:
@@ -138,7 +141,7 @@ def act_on_all(
     action = chosen_action(part.kind, term, message)
     parameters = parameters_of(action, message.attributes)
     with cloud.atomically():
-        members = part.ids(cloud)
+        members = part.deletable_ids(cloud)
         cloud.hold(members)
         results = [action.perform(cloud, found, parameters) for found in members]
     images = [result for result in results if isinstance(result, Image)]

@@ -12,6 +12,7 @@ from backends.errors import (
     CloudError,
     Conflict,
     DatabaseUnavailable,
+    Deadlocked,
     Invalid,
     NoCapacity,
     NotAllowed,
@@ -73,6 +74,8 @@ def refusal(error: Exception) -> tuple[str, str]:
             return str(error.status), f"This method is not for this place: expected {allowed}."
         case falcon.HTTPError():
             return str(error.status), error.description or str(error.title)
+        case Deadlocked():
+            return falcon.HTTP_503, "Others were changing the same things just now; try again."
         case DatabaseUnavailable():
             return falcon.HTTP_503, "The cloud's database can't be reached just now; try again."
         case _:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import Any
 from uuid import UUID
 
+from backends.networks.addresses import unscoped
 from renderers.occi.representation import AttributeValue
 
 MEBIBYTES_PER_GIBIBYTE = 1 << 10
@@ -146,7 +147,7 @@ def any_address() -> ValueType:
     """An IPv4 or IPv6 address; a prefix length is accepted and dropped."""
 
     def take(value: AttributeValue) -> str:
-        string = _string(value)
+        string = unscoped(_string(value))
         return str(ip_interface(string).ip if "/" in string else ip_address(string))
 
     return ValueType("string", "an IPv4 or IPv6 address such as 10.1.0.5 or fd00:1:2:3::5", take)
@@ -154,7 +155,7 @@ def any_address() -> ValueType:
 
 def any_address_range() -> ValueType:
     def take(value: AttributeValue) -> str:
-        string = _string(value)
+        string = unscoped(_string(value))
         if "/" not in string:
             raise ValueError
         return str(ip_interface(string).network)
@@ -164,7 +165,7 @@ def any_address_range() -> ValueType:
 
 def address6() -> ValueType:
     def take(value: AttributeValue) -> str:
-        string = _string(value)
+        string = unscoped(_string(value))
         return str(IPv6Interface(string).ip if "/" in string else IPv6Address(string))
 
     return ValueType("string", "an IPv6 address such as fd00:1:2:3::5", take)
@@ -172,7 +173,7 @@ def address6() -> ValueType:
 
 def address6_range() -> ValueType:
     def take(value: AttributeValue) -> str:
-        string = _string(value)
+        string = unscoped(_string(value))
         if "/" not in string:
             raise ValueError
         return str(IPv6Interface(string).network)

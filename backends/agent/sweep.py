@@ -113,6 +113,10 @@ def _restore_networks(host: Host, rows: _Rows) -> None:
         log.warning("network repaired", what=what)
     for network_id, reason in restored.failed.items():
         log.warning("network not restored", network=str(network_id), reason=reason)
+    at_home = {row[0] for row in rows.networks if row[-1]}
+    with host.connection() as connection:
+        for network_id in restored.failed.keys() & at_home:  # its job finds out as well, and says so
+            jobs.defer(connection, host.name, Kind.NETWORK, network_id)
 
 
 def _restore_groups(host: Host, _rows: _Rows) -> None:

@@ -6,7 +6,7 @@ The network's row must be held until commit, so that nobody else takes the same 
 from __future__ import annotations
 
 from backends.errors import Conflict, Invalid, NoCapacity
-from backends.model import Network
+from backends.model import Allocation, Network
 from backends.networks.addresses import (
     address6_of,
     check_host_address,
@@ -58,6 +58,8 @@ def next_address(connection: Connection, network: Network) -> str | None:
     """The one after the highest given, so that a freed address rests; gaps only when that is the last."""
     if network.cidr is None:
         return None
+    if network.allocation is Allocation.STATIC:
+        raise unnamed(network)
     subnet = parse_subnet(network.cidr)
     row = connection.execute(
         query("links.next_address"),
@@ -86,9 +88,15 @@ def gateway_of(network: Network) -> str | None:
 
 
 def check_gateway(network: Network, gateway: str) -> None:
-    if network.cidr is None:
-        raise Invalid(f"the gateway is {gateway}, but the network {network.id} has no address range")
-    check_host_address(gateway, parse_subnet(network.cidr))
+    """An interface's is its network's: that is what DHCP tells all guests there."""
+    should = gateway_of(network)
+    if gateway != should:
+        raise Invalid(f"the gateway is {gateway}, but that of the network {network.id} is {should or 'none'}")
+
+
+def unnamed(network: Network) -> Invalid:
+    """Where addresses are static, users choose them (GFD.184 §3.2.1)."""
+    return Invalid(f"the allocation is static, so an address of the network {network.id} must be named")
 
 
 def _is_held(connection: Connection, network: Network, column: str, value: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, TypeVar
 from uuid import UUID, uuid4
 
 from backends.cloud.addresses import (
@@ -15,6 +15,7 @@ from backends.cloud.addresses import (
     gateway_of,
     next_address,
     own_address6,
+    unnamed,
 )
 from backends.cloud.copies import check_not_copied
 from backends.cloud.door import Door, check_range, check_text
@@ -42,11 +43,12 @@ from backends.model import (
 from backends.networks.addresses import mac_of
 from backends.placement import not_offered
 from backends.store.database import Connection, query
-from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS, RESERVATIONS
+from backends.store.rows import ATTACHMENTS, DISKS, INTERFACES, MACHINES, NETWORKS, RESERVATIONS, Table
 
 DEVICE = re.compile(r"vd[a-z]")
 MOST_INTERFACES = 8
 BANDWIDTHS: tuple[Literal["ingress_kbit_s", "egress_kbit_s"], ...] = ("ingress_kbit_s", "egress_kbit_s")
+L = TypeVar("L", Interface, Attachment)
 
 
 class InterfaceChanges(TypedDict, total=False):
@@ -96,13 +98,13 @@ class LinkDoor(Door):
                 raise Conflict(f"the compute {machine_id} has {len(names)} interfaces; at most {MOST_INTERFACES} fit")
             name = next(f"eth{index}" for index in range(MOST_INTERFACES) if f"eth{index}" not in names)
             network = self._one(NETWORKS, network_id, lock=True)
-            interface_id = self._insert_interface(connection, machine_id, network, new, name)
+            interface_id = self._insert_interface(connection, machine_id, machine.project_id, network, new, name)
             self._touch(connection, machine_id)
             return self.interface(interface_id)
 
     def update_interface(self, interface_id: UUID, changes: InterfaceChanges) -> Interface:
         with self._change() as connection:
-            interface = self._one(INTERFACES, interface_id, lock=True)
+            interface = self._locked(connection, INTERFACES, interface_id)
             check_text("the title", changes.get("title"))
             values: dict[str, object] = {
                 name: value for name, value in changes.items() if getattr(interface, name) != value
@@ -139,7 +141,7 @@ class LinkDoor(Door):
 
     def delete_interface(self, interface_id: UUID) -> None:
         with self._change() as connection:
-            interface = self._one(INTERFACES, interface_id, lock=True)
+            interface = self._locked(connection, INTERFACES, interface_id)
             self._update(connection, "interface", interface_id, {"deleting": True})
             if not self._touch(connection, interface.machine_id):
                 connection.execute("DELETE FROM tagging WHERE resource_id = %s", [interface_id])
@@ -163,13 +165,13 @@ class LinkDoor(Door):
                 raise Conflict(f"the storage {new.disk_id} is on host {host}, the compute on {machine.host}")
             _check_has_folder(connection, machine.host, new.disk_id, shared_pool)
             has_root = machine.root_size_bytes is not None
-            attachment_id = self._insert_attachment(connection, machine_id, new, has_root=has_root)
+            attachment_id = self._insert_attachment(connection, machine_id, machine.project_id, new, has_root=has_root)
             self._touch(connection, machine_id)
             return self.attachment(attachment_id)
 
     def update_attachment(self, attachment_id: UUID, changes: AttachmentChanges) -> Attachment:
         with self._change() as connection:
-            attachment = self._one(ATTACHMENTS, attachment_id, lock=True)
+            attachment = self._locked(connection, ATTACHMENTS, attachment_id)
             check_text("the title", changes.get("title"))
             check_text("the mount point", changes.get("mount_point"))
             values: dict[str, object] = {
@@ -186,13 +188,19 @@ class LinkDoor(Door):
 
     def detach(self, attachment_id: UUID) -> None:
         with self._change() as connection:
-            attachment = self._one(ATTACHMENTS, attachment_id, lock=True)
+            attachment = self._locked(connection, ATTACHMENTS, attachment_id)
             self._update(connection, "attachment", attachment_id, {"deleting": True})
             if not self._touch(connection, attachment.machine_id):
                 connection.execute("DELETE FROM tagging WHERE resource_id = %s", [attachment_id])
                 connection.execute("DELETE FROM attachment WHERE id = %s", [attachment_id])
                 disk = self._one(DISKS, attachment.disk_id)
                 self._converge(connection, disk.host, Kind.DISK, disk.id)
+
+    def _locked(self, connection: Connection, table: Table[L], link_id: UUID) -> L:
+        """Held with its machine, which comes first as for all who change links: else two could wait for each other."""
+        machine_id = self._one(table, link_id).machine_id
+        connection.execute("SELECT FROM machine WHERE id = %s FOR UPDATE", [machine_id])
+        return self._one(table, link_id, lock=True)
 
     def _touch(self, connection: Connection, machine_id: UUID) -> bool:
         """Has the machine's agent look at it again; False while it has none."""
@@ -249,10 +257,21 @@ class LinkDoor(Door):
         return new.network_id
 
     def _insert_interface(
-        self, connection: Connection, machine_id: UUID, network: Network, new: NewInterface, name: str
+        self,
+        connection: Connection,
+        machine_id: UUID,
+        project_id: UUID,
+        network: Network,
+        new: NewInterface,
+        name: str,
     ) -> UUID:
-        """The network's row must be held until commit, so that two interfaces never take the same address."""
+        """The network's row must be held until commit, so that two interfaces never take the same address.
+
+        `project_id` is the machine's, which the interface belongs to, whoever makes it.
+        """
         check_text("the title", new.title)
+        if not network.shared and network.project_id != project_id:
+            raise Conflict(f"the network {network.id} belongs to another project than the compute {machine_id}")
         interface_id = new.id or uuid4()
         if new.gateway is not None:
             check_gateway(network, new.gateway)
@@ -265,6 +284,8 @@ class LinkDoor(Door):
             mac = free_mac(connection, network, new.mac or mac_of(interface_id))
             address, address6 = None, own_address6(network, mac)
             allocation = new.allocation or (Allocation.STATIC if new.address or new.address6 else network.allocation)
+            if new.allocation is Allocation.STATIC and new.address is new.address6 is None:
+                raise unnamed(network)
             if new.address6 is not None:
                 address6 = chosen_address6(connection, network, new.address6, mac)
             if new.address is not None:
@@ -276,7 +297,7 @@ class LinkDoor(Door):
             "interface",
             {
                 "id": interface_id,
-                "project_id": self._caller.project_id,
+                "project_id": project_id,
                 "machine_id": machine_id,
                 "network_id": network.id,
                 "reservation_id": new.reservation_id,
@@ -321,11 +342,13 @@ class LinkDoor(Door):
         return reservation
 
     def _insert_attachment(
-        self, connection: Connection, machine_id: UUID, new: NewAttachment, *, has_root: bool
+        self, connection: Connection, machine_id: UUID, project_id: UUID, new: NewAttachment, *, has_root: bool
     ) -> UUID:
         check_text("the title", new.title)
         check_text("the mount point", new.mount_point)
         disk = self._one(DISKS, new.disk_id, lock=True)
+        if disk.project_id != project_id:
+            raise Conflict(f"the storage {disk.id} belongs to another project than the compute {machine_id}")
         if disk.wanted is DiskState.OFFLINE:
             raise Conflict(f"the storage {disk.id} is offline: take it online first")
         if not disk.read_only:
@@ -344,7 +367,7 @@ class LinkDoor(Door):
             "attachment",
             {
                 "id": attachment_id,
-                "project_id": self._caller.project_id,
+                "project_id": project_id,
                 "machine_id": machine_id,
                 "disk_id": disk.id,
                 "title": new.title,

@@ -128,12 +128,18 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
             )
             for index, interface in enumerate(new.interfaces):
                 network = self._one(NETWORKS, networks[index], lock=True)
-                self._insert_interface(connection, machine_id, network, interface, f"eth{index}")
+                self._insert_interface(
+                    connection, machine_id, self._caller.project_id, network, interface, f"eth{index}"
+                )
             if not new.interfaces:
                 network = self._locked_shared_network(connection)
-                self._insert_interface(connection, machine_id, network, NewInterface(network.id), "eth0")
+                self._insert_interface(
+                    connection, machine_id, self._caller.project_id, network, NewInterface(network.id), "eth0"
+                )
             for attachment in new.attachments:
-                self._insert_attachment(connection, machine_id, attachment, has_root=image is not None)
+                self._insert_attachment(
+                    connection, machine_id, self._caller.project_id, attachment, has_root=image is not None
+                )
             for group in new.groups:
                 self.join_group(machine_id, group)
             self._tag_new(connection, new.tag_ids, machine_id)

@@ -12,7 +12,7 @@ from backends.jobs import Kind
 from backends.model import EVERYTHING, NO_FILTER, Allocation, Filter, LinkState, Network, NetworkClass, NewNetwork, Page
 from backends.networks.addresses import check_host_address, parse_subnet, parse_subnet6
 from backends.networks.spec import LAST_VLAN
-from backends.placement import PLACEMENT_LOCK, settle_network
+from backends.placement import PLACEMENT_LOCK, not_offered, settle_network
 from backends.states import NETWORK_ACTIONS, NETWORK_TARGETS
 from backends.store.database import Connection
 from backends.store.rows import NETWORKS
@@ -32,7 +32,7 @@ class NetworkChanges(TypedDict, total=False):
     network_class: NetworkClass | None
 
 
-CHECKED = ("title", "summary", "label", "vlan", "cidr", "gateway", "cidr6")
+CHECKED = ("title", "summary", "label", "vlan", "cidr", "gateway", "cidr6", "allocation")
 
 
 class NetworkDoor(Door):
@@ -49,7 +49,7 @@ class NetworkDoor(Door):
 
     def create_network(self, new: NewNetwork) -> Network:
         network_id = new.id or uuid4()
-        _check(new.title, new.summary, new.label, new.vlan, new.cidr, new.gateway, new.cidr6)
+        _check(new.title, new.summary, new.label, new.vlan, new.cidr, new.gateway, new.cidr6, new.allocation)
         _refuse_class(new.network_class)
         with self._change() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [PLACEMENT_LOCK])
@@ -70,6 +70,7 @@ class NetworkDoor(Door):
                     "allocation": new.allocation.value,
                 },
             )
+            self._check_vlan_offered(connection, new.vlan, network_id)
             host = settle_network(connection, network_id)
             self._tag_new(connection, new.tag_ids, network_id)
             self._converge(connection, host, Kind.NETWORK, network_id)
@@ -77,10 +78,11 @@ class NetworkDoor(Door):
 
     def update_network(self, network_id: UUID, changes: NetworkChanges) -> Network:
         with self._change() as connection:
+            if changes.get("vlan") is not None:  # before the row, as placement does
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [PLACEMENT_LOCK])
             network = self._own(network_id)
             _refuse_class(changes.get("network_class"))
             if changes.get("vlan") not in (None, network.vlan):
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [PLACEMENT_LOCK])
                 self._check_vlan_free(connection, changes.get("vlan"), network_id)
             values: dict[str, object] = {
                 name: value for name, value in changes.items() if getattr(network, name) != value
@@ -91,6 +93,8 @@ class NetworkDoor(Door):
             if topology and (use := self._use(connection, network_id)):
                 raise Conflict(f"{', '.join(sorted(topology))} can't change while the network is in use: {use}")
             self._update(connection, "network", network_id, values)
+            if "vlan" in values:
+                self._check_vlan_offered(connection, changes.get("vlan"), network_id)
             if values:
                 self._converge_network(connection, network_id)
             return self.network(network_id)
@@ -135,6 +139,13 @@ class NetworkDoor(Door):
             return
         if connection.execute("SELECT 1 FROM network WHERE vlan = %s AND id <> %s", [vlan, network_id]).fetchone():
             raise Conflict(f"the VLAN {vlan} is another network's")
+
+    @staticmethod
+    def _check_vlan_offered(connection: Connection, vlan: int | None, network_id: UUID) -> None:
+        """Else it would be held by a network that no host can make. A cloud without hosts is yet to get them."""
+        has_hosts = connection.execute("SELECT FROM host LIMIT 1").fetchone() is not None
+        if vlan and has_hosts and not_offered(connection, [network_id], None):
+            raise Conflict(f"no host of the site has the VLAN {vlan} for users")
 
     def _use(self, connection: Connection, network_id: UUID) -> str:
         """By what it is used, in words; empty if by nothing."""
@@ -187,6 +198,7 @@ def _check(
     cidr: str | None,
     gateway: str | None,
     cidr6: str | None,
+    allocation: Allocation,
 ) -> None:
     check_text("the title", title)
     check_text("the summary", summary, 8192)
@@ -199,5 +211,7 @@ def _check(
         subnet = parse_subnet(cidr)
         if gateway is not None:
             check_host_address(gateway, subnet)
+    elif allocation is Allocation.STATIC and cidr6 is None:
+        raise Invalid("the allocation is static, but the network has no address range to choose from")
     elif gateway is not None:
         raise Invalid(f"the gateway is {gateway}, but the network has no address range for it to be in")

@@ -18,6 +18,13 @@ LARGEST_PREFIX, SMALLEST_PREFIX = 8, 29
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
+def unscoped(text: str) -> str:
+    """The same text; ValueError if it names a scope (RFC 4007: fe80::1%eth0), after which anything may stand."""
+    if "%" in text:
+        raise ValueError(text)
+    return text
+
+
 @lru_cache(maxsize=1024)
 def parse_subnet(cidr: str) -> IPv4Network:
     """The subnet, or `Invalid` when it is malformed, of a size or in a range that no network can have."""
@@ -91,7 +98,7 @@ def free_address(cidr: str, gateway: str | None, taken: Collection[str]) -> str:
 def parse_subnet6(cidr: str) -> IPv6Network:
     """The subnet, or `Invalid` unless it is an IPv6 /64, in which hosts can make their own addresses (RFC 4862)."""
     try:
-        subnet = IPv6Network(cidr)
+        subnet = IPv6Network(unscoped(cidr))
     except ValueError:
         raise Invalid(f"Subnet {cidr!r} isn't one; expected IPv6 such as fd00:1:2:3::/64, host bits zero.") from None
     if str(subnet) != cidr:
@@ -137,7 +144,7 @@ def check_host_address6(address: str, subnet: IPv6Network, mac: str) -> IPv6Addr
     One that is made of another MAC address belongs to whoever has that.
     """
     try:
-        parsed = IPv6Address(address)
+        parsed = IPv6Address(unscoped(address))
     except ValueError:
         raise Invalid(f"Address {address!r} isn't IPv6 such as {subnet[5]}.") from None
     if parsed not in subnet or parsed == subnet.network_address:

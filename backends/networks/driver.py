@@ -101,6 +101,7 @@ class Networks:
         with self._changing():
             self._ensure_filtered_network(spec)
             self._ensure_links(spec)
+            self._publish(spec)
             self._ensure_dhcp(spec)
 
     def ensure_port(self, spec: NetworkSpec, port: Port) -> None:

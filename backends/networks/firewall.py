@@ -248,14 +248,14 @@ def _bridge_chains(cloud_tag: str) -> dict[str, Chain]:
                     "ether type arp arp saddr ip 0.0.0.0 iifname . arp saddr ether @sources accept",
                     "ARP probe for duplicates",
                 ),
-                rule("ether type ip udp sport 67 drop", "DHCP server"),
+                rule("ether type ip udp dport 68 drop", "DHCP server, whatever port it sends from"),
                 rule(
                     "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept",
                     "DHCP client without an address",
                 ),
                 rule("ether type ip iifname . ether saddr . ip saddr @addresses accept", "IPv4 from its own address"),
                 rule("icmpv6 type { nd-router-advert, nd-redirect } drop", "router's advertisements and redirects"),
-                rule("ether type ip6 udp sport 547 drop", "DHCPv6 server"),
+                rule("ether type ip6 udp dport 546 drop", "DHCPv6 server, whatever port it sends from"),
                 rule(
                     "ip6 saddr fe80::/10 exthdr frag exists drop",
                     "fragments that could hide either (RFC 7113, RFC 6980)",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import socket
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -58,7 +58,8 @@ def ensure_trunk(name: str, alias: str, uplink: str) -> list[str]:
             raise NameClashError(f"Link {name} is {found.alias or found.kind!r}; expected {alias!r}.")
         if outer.master not in (None, found.index):
             raise NetworkDriverError(f"vlan_uplink is {uplink}, which belongs to another bridge; expected a free link.")
-        if outer.master is None and any(netlink.get_addr(family=socket.AF_INET, index=outer.index)):
+        addresses = (message.get("address") for message in netlink.get_addr(index=outer.index))
+        if outer.master is None and any(not ip_address(address).is_link_local for address in addresses):
             raise NetworkDriverError(f"vlan_uplink is {uplink}, which has addresses of the host; expected a free link.")
         for link, master in ((outer, found.index), (found, None)):
             wrong += _attached(netlink, link, master)

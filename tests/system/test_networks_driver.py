@@ -218,6 +218,8 @@ def test_spoofed_frames_are_dropped(pair: tuple[Guest, Guest]) -> None:
         "ARP address": frame(mac, 0x0806, arp(mac, "10.9.0.1", "10.9.0.6")),
         "ARP MAC": frame(mac, 0x0806, arp(stolen, "10.9.0.5", "10.9.0.6")),
         "DHCP offer": frame(mac, 0x0800, udp("10.9.0.5", "255.255.255.255", 67, 68)),
+        "DHCP offer from another port": frame(mac, 0x0800, udp("10.9.0.5", "255.255.255.255", 1067, 68)),
+        "DHCP offer to one": frame(mac, 0x0800, udp("10.9.0.5", "10.9.0.6", 1067, 68), pair[1].port.mac),
         "IPv6": frame(mac, 0x86DD, b"\x60" + bytes(45)),
         "VLAN": frame(mac, 0x8100, b"\x00\x05\x08\x00" + udp("10.9.0.1", "10.9.0.6", 4000, 4000)),
         "unknown protocol": frame(mac, 0x88B5, b"anything"),

@@ -281,6 +281,7 @@ def test_spoofed_frames_are_dropped(pair: tuple[Guest, Guest]) -> None:
             struct.pack("!BB", 58, 0) + b"\1\4" + bytes(4) + icmpv6(local, "ff02::1", 134, router)[40:],
         ),
         "DHCPv6 offer": udp6(local, "ff02::1", 547, 546),
+        "DHCPv6 offer from another port": udp6(local, "ff02::1", 1547, 546),
     }
     passed = [what for what, sent in spoofed.items() if passes(*pair, frame(mac, 0x86DD, sent, ALL_NODES))]
     assert passed == []

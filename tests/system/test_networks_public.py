@@ -140,10 +140,9 @@ def test_lost_answers_and_routes_are_restored(networks: Networks, public: Networ
 def test_a_host_without_an_uplink_refuses_public_addresses(networks_folder: Path, host_namespace: str) -> None:
     driver = Networks(TAG, networks_folder)
     spec = public_network()
-    driver.ensure_network(spec)
     try:
         with pytest.raises(NetworkDriverError, match="public_uplink"):
-            driver.ensure_port(spec, public_port(spec, 5))
+            driver.ensure_network(spec)
     finally:
         driver.restore([], [])
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
-from occi_client import COMPUTE, INTERFACE, IP_NETWORK, NETWORK, ORIGIN, Client
+from occi_client import (
+    COMPUTE,
+    INFRASTRUCTURE,
+    INTERFACE,
+    IP_NETWORK,
+    NETWORK,
+    ORIGIN,
+    STORAGE,
+    STORAGE_LINK,
+    Client,
+    action,
+)
 
 from backends.cloud import Cloud
+from backends.model import NewInterface, NewMachine, NewNetwork, Role
 from backends.networks.addresses import mac_of_network
 from backends.networks.spec import tap_name
-from backends.store.database import Connection
+from backends.store.database import Connection, Database
+from tests.conftest import SIZES, wait_until
 
 IPV6_NETWORK = 'ipv6network; scheme="http://altostratus.local/occi/infrastructure/network#"; class="mixin"'
 ADDRESS, ADDRESS6 = "occi.network.address", "local.altostratus.network.address6"
@@ -115,7 +131,108 @@ def test_the_sites_networks_carry_their_class_and_nobody_makes_more(client: Clie
     assert "10.77.0." in client.text(compute)
 
 
-def test_a_vlan_carries_one_network(client: Client, other_cloud: Cloud) -> None:
+@pytest.mark.parametrize("text", ["fd00:77::%a\nenable-tftp/64", "fd00:77::%eth0/64", "fd00:77::1%eth0"])
+def test_an_address_with_a_scope_is_refused(client: Client, text: str) -> None:
+    attributes = {ADDRESS: text}, {ADDRESS6: text}
+    mixins = [
+        "http://schemas.ogf.org/occi/infrastructure/network#ipnetwork",
+        "http://altostratus.local/occi/infrastructure/network#ipv6network",
+    ]
+    for given in attributes:
+        body = json.dumps({"kind": f"{INFRASTRUCTURE}network", "mixins": mixins, "attributes": given})
+        refused = client.send("POST", "/network/", body=body, content_type="application/occi+json")
+        assert refused.status_code == 400, refused.text
+    network = dual_stack(client)
+    compute = client.make("/compute/", COMPUTE)
+    ends = f'occi.core.source="{compute}", occi.core.target="{network}"'
+    for name in ("occi.networkinterface.address", "local.altostratus.networkinterface.address6"):
+        refused = client.send("POST", "/networkinterface/", INTERFACE, attributes=f'{ends}, {name}="fd00:1::77%eth0"')
+        assert refused.status_code == 400, refused.text
+
+
+def test_an_interfaces_gateway_is_its_networks(client: Client) -> None:
+    network = client.make("/network/", NETWORK, IP_NETWORK, attributes=f'{BOTH}, occi.network.gateway="10.1.0.254"')
+    gateway = "occi.networkinterface.gateway"
+    interface = plugged(client, network, f'{gateway}="10.1.0.254"')
+    assert f'{gateway}="10.1.0.254"' in client.text(interface)
+    refused = client.send("POST", interface, INTERFACE, attributes=f'{gateway}="10.1.0.77"')
+    assert refused.status_code == 400
+    assert "that of the network" in refused.text
+    assert f'{gateway}="10.1.0.254"' in client.text(interface)
+
+
+def test_where_addresses_are_static_they_are_named(client: Client) -> None:
+    static = 'occi.network.allocation="static"'
+    refused = client.send("POST", "/network/", NETWORK, IP_NETWORK, attributes=static)
+    assert refused.status_code == 400
+    assert "no address range" in refused.text
+    network = client.make("/network/", NETWORK, IP_NETWORK, attributes=f'{ADDRESS}="10.1.0.0/24", {static}')
+    dynamic = client.make("/network/", NETWORK, IP_NETWORK, attributes=f'{ADDRESS}="10.1.0.0/24"')
+    compute = client.make("/compute/", COMPUTE)
+    for target, more, status in (
+        (network, "", 400),
+        (dynamic, ', occi.networkinterface.allocation="static"', 400),
+        (network, ', occi.networkinterface.address="10.1.0.9"', 201),
+        (dynamic, ', occi.networkinterface.allocation="static", occi.networkinterface.address="10.1.0.9"', 201),
+        (dynamic, "", 201),
+    ):
+        ends = f'occi.core.source="{compute}", occi.core.target="{target}"'
+        answer = client.send("POST", "/networkinterface/", INTERFACE, attributes=ends + more)
+        assert answer.status_code == status, answer.text
+        assert status == 201 or "must be named" in answer.text
+
+
+def test_an_action_on_all_networks_passes_over_the_sites(client: Client) -> None:
+    own = client.make("/network/", NETWORK)
+    action_down = action("network", "down")
+    done = client.send("POST", "/network/?action=down", action_down)
+    assert done.status_code == 200, done.text
+    assert client.send("POST", f"{own}?action=up", action("network", "up")).status_code == 200
+
+
+def test_an_administrators_link_belongs_to_the_project_of_its_compute(
+    client: Client, cloud: Cloud, other_cloud: Cloud, database: Database
+) -> None:
+    role = dataclasses.replace(other_cloud.caller, role=Role.CLOUD_ADMIN)
+    administrator = Client(Cloud(database, role, SIZES, "small"))
+    network, compute = client.make("/network/", NETWORK), client.make("/compute/", COMPUTE)
+    storage = client.make("/storage/", STORAGE, attributes="occi.storage.size=1")
+    for link, target, path in ((INTERFACE, network, "/networkinterface/"), (STORAGE_LINK, storage, "/storagelink/")):
+        ends = f'occi.core.source="{compute}", occi.core.target="{target}"'
+        made = administrator.make(path, link, attributes=ends)
+        assert client.send("DELETE", made).status_code == 200
+
+    theirs = Client(other_cloud)
+    for link, target, path in (
+        (INTERFACE, theirs.make("/network/", NETWORK), "/networkinterface/"),
+        (STORAGE_LINK, theirs.make("/storage/", STORAGE, attributes="occi.storage.size=1"), "/storagelink/"),
+    ):
+        ends = f'occi.core.source="{compute}", occi.core.target="{target}"'
+        refused = administrator.send("POST", path, link, attributes=ends)
+        assert refused.status_code == 409, refused.text
+        assert "another project" in refused.text
+
+
+def test_who_changes_a_link_waits_for_its_machine_first(cloud: Cloud, database: Database) -> None:
+    network = cloud.create_network(NewNetwork(cidr="10.1.0.0/24"))
+    machine = cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id),)))
+    (interface,) = machine.interfaces
+    with database.connection() as holder, ThreadPoolExecutor() as other:
+        with holder.transaction():
+            holder.execute("SELECT FROM machine WHERE id = %s FOR UPDATE", [machine.id])
+            change = other.submit(cloud.update_interface, interface.id, {"address": "10.1.0.9"})
+            wait_until(lambda: _waiting(holder))
+            for table, resource_id in (("interface", interface.id), ("network", network.id)):
+                holder.execute(f"SELECT FROM {table} WHERE id = %s FOR UPDATE NOWAIT", [resource_id])
+        assert change.result().address == "10.1.0.9"
+
+
+def _waiting(sql: Connection) -> bool:
+    return sql.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None
+
+
+def test_a_vlan_carries_one_network(client: Client, other_cloud: Cloud, sql: Connection) -> None:
+    sql.execute("UPDATE host SET vlans = '{[100,200)}'")
     network = client.make("/network/", NETWORK, attributes="occi.network.vlan=100")
     another = client.make("/network/", NETWORK)
 

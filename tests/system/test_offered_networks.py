@@ -59,9 +59,22 @@ def test_a_machine_is_put_where_its_vlan_is(cloud: Cloud, sql: Connection, rack2
     assert host_of(sql, "machine", cloud.create_machine(NewMachine()).id) == "rack1"
 
 
-def test_a_vlan_that_no_host_has_is_at_home_on_one_that_can_say_so(cloud: Cloud, sql: Connection) -> None:
+def test_a_vlan_that_no_host_has_is_refused(cloud: Cloud, other_cloud: Cloud, sql: Connection, rack2: str) -> None:
+    own = cloud.create_network(NewNetwork())
+    with pytest.raises(Conflict, match="no host of the site has the VLAN 300"):
+        cloud.create_network(NewNetwork(vlan=300))
+    with pytest.raises(Conflict, match="no host of the site has the VLAN 300"):
+        cloud.update_network(own.id, {"vlan": 300})
+
+    give(sql, rack2, vlans="{[300,301)}")
+    network = other_cloud.create_network(NewNetwork(vlan=300))
+    assert host_of(sql, "network", network.id) == rack2
+
+
+def test_a_vlan_is_taken_before_the_cloud_has_hosts(cloud: Cloud, sql: Connection) -> None:
+    sql.execute("DELETE FROM host")
     network = cloud.create_network(NewNetwork(vlan=300))
-    assert host_of(sql, "network", network.id) == "rack1"
+    assert host_of(sql, "network", network.id) is None
 
 
 def test_a_machine_waits_for_a_host_with_its_network(
