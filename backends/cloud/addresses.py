@@ -36,7 +36,8 @@ def chosen_address(connection: Connection, network: Network, address: str) -> st
     if network.cidr is None:
         raise Invalid(f"the address is {address}, but the network {network.id} has no address range")
     address = str(check_host_address(address, parse_subnet(network.cidr)))
-    if address in reserved_addresses(network.cidr, gateway_of(network)):
+    is_guests = not network.shared and address == network.gateway  # a guest may be the gateway of a project's own
+    if address in reserved_addresses(network.cidr, gateway_of(network)) and not is_guests:
         raise Conflict(f"the address {address} is the network's own gateway or DHCP server")
     if _is_held(connection, network, "address", address):
         raise Conflict(f"the address {address} is taken on the network {network.id}")

@@ -27,6 +27,8 @@ STOP_LIMIT_S = 5
 ADVERTISED_EVERY_S = 60
 _PROCESSES = Path("/proc")
 _CONFIGURATION = "dnsmasq-"
+_ROUTER = "router"
+"""The tag of the guest that is the network's gateway, which isn't told to send to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def configuration(server: DhcpServer) -> str:
         subnet = IPv4Network(server.cidr)
         lines += [
             f"dhcp-range={subnet.network_address},static,{subnet.netmask},{LEASE_TIME}",
-            f"dhcp-option=option:router,{server.router}" if server.router else "dhcp-option=option:router",
+            *([f"dhcp-option=tag:!{_ROUTER},option:router,{server.router}"] if server.router else []),
+            f"dhcp-option=tag:{_ROUTER},option:router" if server.router else "dhcp-option=option:router",
             f"dhcp-option=option:dns-server,{server.address}" if server.names else "dhcp-option=option:dns-server",
         ]
     if server.cidr6 is not None:
@@ -112,7 +115,9 @@ def ensure_running(server: DhcpServer) -> list[str]:
     return [f"The DHCP server of {server.cidr or server.cidr6} on {server.link} was not running as it should."]
 
 
-def reserve(folder: Path, name: str, mac: str, addresses: Sequence[str], hostname: str | None) -> bool:
+def reserve(
+    folder: Path, name: str, mac: str, addresses: Sequence[str], hostname: str | None, *, is_router: bool = False
+) -> bool:
     """Has the addresses given to the MAC address; True when that is a change. Takes effect at once, by inotify.
 
     A host name belongs to whoever came first, so that nobody on a shared network takes over another's.
@@ -120,7 +125,8 @@ def reserve(folder: Path, name: str, mac: str, addresses: Sequence[str], hostnam
     path = reservations(folder) / name
     known = hostname is not None and _claim(folder, hostname, name)
     given = [f"[{address}]" if ":" in address else address for address in addresses]
-    line = ",".join([mac, *given, *([hostname] if known and hostname is not None else [])]) + "\n"
+    tags = [f"set:{_ROUTER}"] if is_router else []
+    line = ",".join([mac, *tags, *given, *([hostname] if known and hostname is not None else [])]) + "\n"
     old = path.read_text() if path.exists() else None
     if old == line:
         return False

@@ -30,6 +30,7 @@ from backends.networks.spec import (
     NetworkSpec,
     Port,
     Wiring,
+    as_on,
     bridge_name,
     check_cloud_tag,
     check_network,
@@ -108,6 +109,7 @@ class Networks:
         """All that must be in place before the tap is; a tap that is there already joins its bridge."""
         check_network(spec)
         check_port(spec, port)
+        port = as_on(spec, port)
         with self._changing():
             self._ensure_filtered_port(port)
             ended = self._end_former_leases(spec, [port])
@@ -427,7 +429,7 @@ class Networks:
             return False
         folder, mac = self._network_folder(spec.id), port.mac.lower()
         hostname = port.hostname.partition(".")[0].lower() if port.hostname else None
-        return dhcp.reserve(folder, self.tap_name(port.id), mac, addresses, hostname)
+        return dhcp.reserve(folder, self.tap_name(port.id), mac, addresses, hostname, is_router=port.routes is not None)
 
     def _end_former_leases(self, spec: NetworkSpec, ports: Collection[Port]) -> bool:
         """Lets the ports have their addresses although others' leases last; stops the server if so.
@@ -501,7 +503,7 @@ class Networks:
             except CloudError as failure:
                 failed[port.id] = failure.message
             else:
-                accepted[tap] = port
+                accepted[tap] = as_on(spec, port)
         return accepted
 
     def _remove_unlisted(self, wanted: set[UUID], wanted_ports: set[UUID]) -> list[str]:

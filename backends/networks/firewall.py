@@ -40,6 +40,7 @@ _SETS = {
         "addresses": Set(("ifname", "ether_addr", "ipv4_addr")),
         "addresses6": Set(("ifname", "ether_addr", "ipv6_addr")),
         "discovery": Set(("ifname",), to_chains=True),
+        "gateways": Set(("ifname",), to_chains=True),  # guests' that are the gateways of their own networks
         "served_outward": Set(("ifname",)),  # links that lead on from networks whose addresses the hosts give out
         "plain": Set(("ifname",)),
     },
@@ -103,6 +104,8 @@ def port_elements(cloud_tag: str, port: Port) -> Elements:
         return elements | {"plain": [tap]}
     if port.address is not None:
         elements["addresses"] = [f"{tap} . {mac} . {port.address}"]
+    if port.routes is not None:
+        elements["gateways"] = [f"{tap} : jump {_gateway_chain(tap)}"]
     if port.address6 is not None:
         elements["addresses6"] = [f"{tap} . {mac} . {address}" for address in addresses6(port)]
         elements["discovery"] = [f"{tap} : jump {_discovery_chain(tap)}"]
@@ -161,29 +164,44 @@ def _discovery_chain(tap: str) -> str:
     return f"discovery_{tap}"
 
 
+def _gateway_chain(tap: str) -> str:
+    return f"gateway_{tap}"
+
+
 def _port_chains(cloud_tag: str, port: Port) -> dict[str, Chain]:
-    """What a port may say of itself: its addresses, its MAC address, one option (RFC 4861 §4.3, §4.4).
+    """What a port may say of itself, and for others if it is a gateway."""
+    tap = tap_name(cloud_tag, port.id)
+    chains = {} if port.address6 is None else {_discovery_chain(tap): _discovery(port)}
+    if port.routes is not None:
+        nobodys = "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3"
+        chains[_gateway_chain(tap)] = Chain(
+            (
+                rule(f"ip saddr {{ {port.routes} }} drop", "its neighbours' addresses"),
+                rule(f"ip saddr != {{ {nobodys} }} accept", "what it carries on from beyond"),
+            )
+        )
+    return chains
+
+
+def _discovery(port: Port) -> Chain:
+    """Of its addresses, its MAC address, with one option (RFC 4861 §4.3, §4.4).
 
     The target follows eight octets after the ICMPv6 header's start, the first option after the target.
     """
-    if port.address6 is None:
-        return {}
     targets = ", ".join(f"0x{int(IPv6Address(address)):032x}" for address in addresses6(port))
     target, option, option_mac = "@th,64,128", "@th,192,16", "@th,208,48"
     mac = f"0x{port.mac.lower().replace(':', '')}"
-    return {
-        _discovery_chain(tap_name(cloud_tag, port.id)): Chain(
-            (
-                rule("ip6 length > 32 drop", "more than one option"),
-                rule(f"{option} {{ 0x0101, 0x0201 }} {option_mac} != {mac} drop", "another's MAC"),
-                rule(f"icmpv6 type nd-neighbor-advert {target} != {{ {targets} }} drop", "another's address"),
-                rule(
-                    f"ip6 saddr :: icmpv6 type nd-neighbor-solicit {target} {{ {targets} }} accept",
-                    "search for duplicates",
-                ),
-            )
+    return Chain(
+        (
+            rule("ip6 length > 32 drop", "more than one option"),
+            rule(f"{option} {{ 0x0101, 0x0201 }} {option_mac} != {mac} drop", "another's MAC"),
+            rule(f"icmpv6 type nd-neighbor-advert {target} != {{ {targets} }} drop", "another's address"),
+            rule(
+                f"ip6 saddr :: icmpv6 type nd-neighbor-solicit {target} {{ {targets} }} accept",
+                "search for duplicates",
+            ),
         )
-    }
+    )
 
 
 def restore(cloud_tag: str, guarded: Guarded, before: Guarded) -> list[str]:
@@ -254,6 +272,7 @@ def _bridge_chains(cloud_tag: str) -> dict[str, Chain]:
                     "DHCP client without an address",
                 ),
                 rule("ether type ip iifname . ether saddr . ip saddr @addresses accept", "IPv4 from its own address"),
+                rule("ether type ip iifname vmap @gateways", "gateways, for those beyond"),
                 rule("icmpv6 type { nd-router-advert, nd-redirect } drop", "router's advertisements and redirects"),
                 rule("ether type ip6 udp dport 546 drop", "DHCPv6 server, whatever port it sends from"),
                 rule(

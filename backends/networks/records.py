@@ -85,6 +85,7 @@ def read_port(folder: Path, tap: str) -> Port | None:
         address=values["address"],
         hostname=values["hostname"],
         address6=values.get("address6"),
+        routes=values.get("routes"),
     )
 
 

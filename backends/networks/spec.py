@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b32encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from uuid import UUID
 
@@ -94,6 +94,8 @@ class Port:
     address: str | None = None
     hostname: str | None = None
     address6: str | None = None
+    routes: str | None = None
+    """The IPv4 subnet whose gateway it is: what it sends may come from any address beyond. The driver finds it out."""
 
 
 def bridge_name(cloud_tag: str, network_id: UUID) -> str:
@@ -176,8 +178,17 @@ def check_port(spec: NetworkSpec, port: Port) -> None:
     if port.address is None:
         raise Invalid(f"Interface {port.id} has no address; expected one of {spec.cidr}.")
     address = check_host_address(port.address, parse_subnet(spec.cidr))
-    if str(address) in reserved_addresses(spec.cidr, spec.gateway):
+    if str(address) in reserved_addresses(spec.cidr, spec.gateway) and not _is_gateway(spec, port):
         raise Invalid(f"Address {address} of interface {port.id} is the gateway's or the DHCP server's.")
+
+
+def as_on(spec: NetworkSpec, port: Port) -> Port:
+    """The port as it is there: a guest may be the gateway of a network that the host isn't on."""
+    return replace(port, routes=spec.cidr if _is_gateway(spec, port) else None)
+
+
+def _is_gateway(spec: NetworkSpec, port: Port) -> bool:
+    return not spec.is_routed and port.address is not None and port.address == spec.gateway
 
 
 def _check_address6(spec: NetworkSpec, port: Port) -> None:

@@ -21,12 +21,14 @@ from backends.cloud import Cloud
 from backends.errors import Conflict
 from backends.model import Interface, NewInterface, NewMachine, NewNetwork
 from backends.networks import records
+from backends.networks.addresses import link_local_of
 from backends.networks.driver import Networks
 from backends.networks.spec import NetworkSpec, Port, Tunnel, Wiring, tunnel_name
 from backends.store.database import Connection, Database
 from tests.system.namespaces import (
     TAG,
     Guest,
+    arp,
     frame,
     inside,
     isolated_network,
@@ -38,6 +40,7 @@ from tests.system.namespaces import (
     udp,
     unplug,
 )
+from tests.system.test_networks_ipv6 import icmpv6, udp6
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
 
@@ -175,8 +178,37 @@ def test_requests_for_addresses_travel_only_where_the_host_does_not_answer(
             ports = [both(spec, number) for number in numbers]
         one, two = join(hosts, spec, (ports[0], ports[1]), vni=VNI + numbers[0])
         mac = one.port.mac
-        request = frame(mac, 0x0800, udp("0.0.0.0", "255.255.255.255", 68, 67))  # noqa: S104
-        assert passes(one, two, request) == travels
+        requests = {
+            "DHCP": frame(mac, 0x0800, udp("0.0.0.0", "255.255.255.255", 68, 67)),  # noqa: S104
+            "DHCPv6": frame(mac, 0x86DD, udp6(link_local_of(mac), "ff02::1:2", 546, 547), "33:33:00:01:00:02"),
+            "router": frame(mac, 0x86DD, icmpv6(link_local_of(mac), "ff02::2", 133, bytes(4)), "33:33:00:00:00:02"),
+        }
+        assert [what for what, sent in requests.items() if passes(one, two, sent) != travels] == []
+
+
+def test_what_hosts_and_bridges_say_themselves_stays_on_the_host(hosts: tuple[Host, Host]) -> None:
+    plain, served = NetworkSpec(uuid4()), isolated()
+    one, two = join(hosts, plain, (port_on(plain, 1), port_on(plain, 2)), vni=VNI + 1)
+    assert passes(one, two, frame(one.port.mac, 0x88B5, b"own"))
+    assert not passes(one, two, frame(one.port.mac, 0x88B5, b"bridge's", "01:80:c2:00:00:00"))
+
+    one, two = join(hosts, served, (both(served, 5), both(served, 6)))
+    said = frame("52:54:00:00:00:98", 0x0806, arp("52:54:00:00:00:98", "10.9.0.98", "10.9.0.6"))
+    for namespace, link in (
+        (hosts[0].namespace, hosts[0].networks.bridge_name(served.id)),
+        (f"zt12a1-{served.id}", "dhcp"),
+    ):
+        with inside(namespace):
+            out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            out.bind((link, 0))
+        with out, two.packet_socket() as into:
+            into.settimeout(1)
+            out.send(said)
+            last = frame(one.port.mac, 0x0806, arp(one.port.mac, "10.9.0.5", "10.9.0.77"))
+            with one.packet_socket() as after:
+                after.send(last)
+            while (got := into.recv(2000)) != last:
+                assert got != said, link
 
 
 def test_a_guest_that_leaves_is_forgotten_by_the_other_host(hosts: tuple[Host, Host]) -> None:
