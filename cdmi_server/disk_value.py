@@ -8,6 +8,8 @@ from typing import Any
 
 import falcon
 
+from backends.acl import AceMask
+from backends.cloud.disk_rights import READ, WRITE
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import DiskState, WriteFormat, WriteState
@@ -60,6 +62,7 @@ def named_by(names: tuple[str, ...]) -> tuple[str, str | None] | None:
 def answer(call: Call, disk: NamedDisk) -> None:
     if call.place.slash and call.place.address.names:
         raise NotFound(f"there is no container {NAME!r} in the disk {disk.name!r}")
+    _check_rights(call, disk)
     call.cloud.check_reachable(disk)
     method = call.request.method
     if method in ("GET", "HEAD"):
@@ -81,6 +84,14 @@ def answer(call: Call, disk: NamedDisk) -> None:
         raise Invalid(f"{method[:20]} doesn't apply to the bytes of a disk: they come and go with it")
 
 
+def _check_rights(call: Call, disk: NamedDisk) -> None:
+    """Before anything is told of it; its metadata may be read without it."""
+    if call.request.method in ("PUT", "PATCH"):
+        call.cloud.require_of_bytes(disk.id, WRITE)
+    elif not call.cloud.disk_rights(disk.id).value & (READ | AceMask.READ_METADATA):
+        call.cloud.require_of_bytes(disk.id, READ)
+
+
 def completion_of_disk(disk: NamedDisk) -> str:
     """Of its container: what is being written into it makes it wait, what was refused leaves it as it was."""
     if disk.state is DiskState.ERROR:
@@ -98,7 +109,7 @@ def percentage(disk: NamedDisk, completion: str) -> dict[str, str]:
 
 def _read_plain(call: Call, disk: NamedDisk) -> None:
     """The disk or a range of it, by sendfile."""
-    call.cloud.check_bytes(disk)
+    call.cloud.check_bytes(disk, READ)
     call.response.content_type = RAW
     call.response.downloadable_as = f"{disk.name}.raw"
     part = plain.announce(call, disk.size_bytes, plain.asked_range(call, disk.size_bytes))
@@ -112,12 +123,16 @@ def _read_plain(call: Call, disk: NamedDisk) -> None:
 def _read(call: Call, disk: NamedDisk) -> None:
     if not multipart.is_wanted(call.request):
         check_acceptable(call.request, DATAOBJECT)
+    rights = call.cloud.disk_rights(disk.id).value
     fields = _fields(call, disk)
+    if not rights & AceMask.READ_METADATA:
+        fields["metadata"] = {}
     status = falcon.HTTP_202 if fields["completionStatus"] == PROCESSING else falcon.HTTP_200
-    wants_value = NAME in call.selection and status == falcon.HTTP_200
+    may_or_must = bool(rights & READ or call.selection)
+    wants_value = NAME in call.selection and status == falcon.HTTP_200 and may_or_must
     asked = call.selection.range_of("value")
-    if wants_value or "valuerange" in call.selection:
-        call.cloud.check_bytes(disk)
+    if wants_value or ("valuerange" in call.selection and may_or_must):
+        call.cloud.check_bytes(disk, READ)
     part = asked.within(disk.size_bytes) if asked else ByteRange(0, disk.size_bytes - 1)
     if status == falcon.HTTP_200:
         fields |= {"valuerange": str(part) if part else "", "valuetransferencoding": Encoding.BASE64.value}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from backends.acl import AceMask, render_acl
+from backends.cloud.disk_rights import DiskRights
 from backends.cloud.named_disks import NamedDisk, identity_of_snapshots
 from backends.errors import NotFound
 from backends.model import Pool
@@ -14,7 +16,7 @@ from cdmi_server.call import Call
 from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
 from cdmi_server.negotiation import accepted
 from cdmi_server.paths import domain_uri, escaped, uri_of
-from cdmi_server.views import common_fields, metadata_field
+from cdmi_server.views import common_fields, metadata_field, select
 from renderers.cdmi import html, ranges
 from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import CONTAINER, format_time
@@ -24,7 +26,7 @@ SNAPSHOT_NODE, SNAPSHOTS_NODE = "container/disk_snapshot", "container/disk_snaps
 """Nodes of the capability tree; those of one disk are `DISK` and `SERVED_DISK`."""
 CLAIMS = (
     *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
-    *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_ctime", "cdmi_mtime"),
+    *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_acl", "cdmi_ctime", "cdmi_mtime"),
     *claims(SNAPSHOT_NODE, "cdmi_read_metadata", "cdmi_delete_container"),
     *claims(SNAPSHOT_NODE, "cdmi_list_children", "cdmi_list_children_range"),
     *claims(SNAPSHOT_NODE, "cdmi_assignedsize", "cdmi_size", "cdmi_ctime"),
@@ -49,7 +51,8 @@ def all_fields(call: Call) -> dict[str, Any]:
     fields = common_fields(call, found)
     fields["capabilitiesURI"] = uri_of_capabilities(call.version, ALL)
     fields["metadata"] = metadata_field(call, found)
-    if "children" in call.selection or "childrenrange" in call.selection:
+    wants_children = "children" in call.selection or "childrenrange" in call.selection
+    if wants_children and found.rights & AceMask.LIST_CONTAINER:
         asked = call.selection.range_of("children")
         if asked is None:
             children = [f"{name}/" for name in call.cloud.disk_names()]
@@ -58,11 +61,14 @@ def all_fields(call: Call) -> dict[str, Any]:
             children = [f"{name}/" for name in call.cloud.disk_names(asked.first, asked.count)]
             shown = f"{asked.first}-{asked.first + len(children) - 1}" if children else ""
         fields |= {"childrenrange": shown, "children": children}
-    return fields
+    elif wants_children and call.selection and not set(fields) & {field.name for field in call.selection}:
+        call.cloud.require(found, AceMask.LIST_CONTAINER)
+    return select(call, found, fields)
 
 
 def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     """The container of a disk's snapshots, which is there once there is one."""
+    call.cloud.require_of_disk(disk.id, AceMask.LIST_CONTAINER)
     names = [f"{name}/" for name in call.cloud.disk_snapshots(disk)]
     if not names:
         raise NotFound(f"there are no snapshots of the disk {disk.name!r}")
@@ -86,11 +92,14 @@ def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
 
 
 def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
+    rights = call.cloud.disk_rights(disk.id)
+    if not rights.disk & (AceMask.READ_METADATA | AceMask.LIST_CONTAINER | AceMask.READ_ACL):
+        call.cloud.require_of_disk(disk.id, AceMask.READ_METADATA)
     completion = disk_value.completion_of_disk(disk)
     above = call.cloud.find_object(Address((DISKS,)))
     parent_id = identity_of_snapshots(disk.snapshot_of) if disk.snapshot_of else above.object.id
     fields: dict[str, Any] = {
-        **disk.fields,
+        **(disk.fields if rights.disk & AceMask.READ_METADATA else {}),
         "objectType": CONTAINER,
         "objectID": encode(disk.id, call.site.enterprise_number),
         "objectName": f"{disk.name}/",
@@ -100,13 +109,14 @@ def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
         "capabilitiesURI": uri_of_capabilities(call.version, _node(disk)),
         "completionStatus": completion,
         **disk_value.percentage(disk, completion),
-        "metadata": _metadata(call, above, disk),
+        "metadata": _metadata(call, above, disk, rights),
     }
-    if "exports" in call.selection:
-        fields |= exports.shown(call, disk)
-    if "snapshots" in call.selection and (found := call.cloud.disk_snapshots(disk)):
+    may_list = bool(rights.disk & AceMask.LIST_CONTAINER)
+    if "exports" in call.selection and rights.disk & AceMask.READ_METADATA:
+        fields |= exports.shown(call, disk, rights)
+    if "snapshots" in call.selection and may_list and (found := call.cloud.disk_snapshots(disk)):
         fields["snapshots"] = [uri(call, (disk.name, SNAPSHOTS, name)) for name in found]
-    if completion == COMPLETE:
+    if completion == COMPLETE and may_list:
         children = [disk_value.NAME] if call.cloud.has_bytes(disk) else []
         asked = call.selection.range_of("children")
         part = asked.within(len(children)) if asked else None
@@ -125,20 +135,25 @@ def _node(disk: NamedDisk) -> str:
     return SERVED_DISK if disk.pool is Pool.ISCSI else DISK
 
 
-def _metadata(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
-    items = {
+def _metadata(call: Call, above: Found, disk: NamedDisk, rights: DiskRights) -> dict[str, Any]:
+    items = _items(call, above, disk) if rights.disk & AceMask.READ_METADATA else {}
+    if rights.disk & AceMask.READ_ACL:
+        items["cdmi_acl"] = render_acl(rights.acl)
+    prefixes = call.selection.parts_of("metadata")
+    return {name: value for name, value in items.items() if prefixes is None or name.startswith(prefixes)}
+
+
+def _items(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
+    return {
         **disk.metadata,
         **policies.provided_of_disk(call.site, above, disk.metadata),
-        # All in the project own it alike.
-        "cdmi_owner": call.cloud.caller.project_name,
+        "cdmi_owner": disk.owner or "OWNER@",
         SIZE: str(disk.size_bytes),
         POOL: disk.pool.value,
         READ_ONLY: shown_boolean(disk.read_only),
         "cdmi_size": str(disk.size_bytes),
         "cdmi_ctime": format_time(disk.created_at),
     }
-    prefixes = call.selection.parts_of("metadata")
-    return {name: value for name, value in items.items() if prefixes is None or name.startswith(prefixes)}
 
 
 def page(call: Call, names: tuple[str, ...], fields: Mapping[str, Any], size_bytes: int | None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import falcon
 
+from backends import acl as acls
 from backends.cloud.named_disks import DiskWishes, NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import Pool
@@ -25,6 +27,7 @@ from cdmi_server.negotiation import (
     request_profile,
 )
 from cdmi_server.paths import escaped, parse_uri
+from cdmi_server.relocation import denied_as_invalid
 from cdmi_server.views import common_fields
 from renderers.cdmi.representation import CONTAINER, Version
 
@@ -100,7 +103,7 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
         disk_views.page(call, names, fields, size_bytes)
         return
     check_acceptable(call.request, CONTAINER)
-    status = falcon.HTTP_202 if fields["completionStatus"] == PROCESSING else falcon.HTTP_200
+    status = falcon.HTTP_202 if fields.get("completionStatus") == PROCESSING else falcon.HTTP_200
     shown = {name: value for name, value in fields.items() if name in call.selection}
     call.answer_json(CONTAINER, shown, status=status)
 
@@ -132,7 +135,8 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         if "snapshot" in body:
             call.cloud.snapshot_named_disk(disk, bodies.field_text(body, "snapshot").removesuffix("/"))
         if original is not None:
-            call.cloud.restore_disk(disk.id, original.id)
+            with denied_as_invalid("copy"):
+                call.cloud.restore_disk(disk.id, original.id)
     call.response.status = falcon.HTTP_202 if source or "snapshot" in body else falcon.HTTP_204
     if whole:
         call.answer_json(
@@ -164,7 +168,8 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
     original = _source(call, body["copy"]) if source else None
     with call.cloud.atomically():
         fields = bodies.other_fields(call.site, body)
-        disk = call.cloud.create_named_disk(name, asked.wishes, asked.own or {}, original, fields)
+        with denied_as_invalid("copy") if original else nullcontext():
+            disk = call.cloud.create_named_disk(name, asked.wishes, asked.own or {}, original, fields)
         if "exports" in body:
             exports.change(call, disk, body["exports"])
     call.response.set_header("Location", call.request.prefix + escaped(disk_views.uri(call, (disk.name,))))
@@ -194,12 +199,14 @@ class Asked:
 
 def _split(call: Call, metadata: Mapping[str, Any]) -> Asked:
     """400 for what disks don't obey."""
+    if "cdmi_acl" in metadata and not acls.is_inherited(acls.parse_acl(metadata["cdmi_acl"])):
+        raise Invalid(f"cdmi_acl can't be set on a disk: it has that of {DISKS}, whose users it names")
     own = {
         name: value
         for name, value in metadata.items()
         if (not name.startswith("cdmi_") or name in policies.OF_DISKS) and name not in (POOL, READ_ONLY)
     }
-    others = sorted(metadata.keys() - own.keys() - {SIZE, POOL, READ_ONLY})
+    others = sorted(metadata.keys() - own.keys() - {SIZE, POOL, READ_ONLY, "cdmi_acl"})
     if others:
         raise Invalid(f"{', '.join(others)} means nothing for a disk: expected {SIZE} and items of your own")
     wishes = DiskWishes()

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from backends.cloud.disk_rights import READ, WRITE, DiskRights
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import Export
@@ -36,8 +37,8 @@ SECRETS = "chap_secrets"
 CHOSEN_HERE = {"portals", "target_identifier", "logical_unit_number", "logical_unit_name", SECRETS}
 
 
-def shown(call: Call, disk: NamedDisk) -> dict[str, Any]:
-    """The field, where the disk has an export."""
+def shown(call: Call, disk: NamedDisk, rights: DiskRights) -> dict[str, Any]:
+    """The field, where the disk has an export; with secrets for those who may do with its bytes what they allow."""
     found: dict[str, dict[str, Any]] = {}
     permitted = call.cloud.permits(disk.id)
     if permitted is not None:
@@ -46,6 +47,8 @@ def shown(call: Call, disk: NamedDisk) -> dict[str, Any]:
     export = call.cloud.export(disk.id)
     if export is not None:
         found[ISCSI] = _iscsi_fields(export)
+        if (READ if disk.read_only else READ | WRITE) not in rights.value:
+            del found[ISCSI][SECRETS]
     if call.version is Version.V2:
         named = {disk.export_names.get(protocol, protocol): protocol for protocol in found}
         found = {name: {"type": TYPES_OF_2_0[protocol], **found[protocol]} for name, protocol in named.items()}

@@ -32,6 +32,6 @@ __all__ = [
 
 
 class Cloud(
-    MachineDoor, NetworkDoor, ReservationDoor, DiskBytesDoor, ExportDoor, LinkDoor, ImageDoor, TagDoor, QueueDoor
+    QueueDoor, MachineDoor, NetworkDoor, ReservationDoor, DiskBytesDoor, ExportDoor, LinkDoor, ImageDoor, TagDoor
 ):
     """Everything the caller may do; see the module's docstring."""

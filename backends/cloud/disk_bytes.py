@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from uuid import UUID, uuid4
 
+from backends.acl import AceMask
+from backends.cloud.disk_rights import READ, WRITE
 from backends.cloud.grants import lease_disk
 from backends.cloud.named_disks import NamedDisk, NamedDiskDoor
 from backends.errors import CloudError, Conflict, Invalid, NoCapacity, NotApplicable, NotFound, TryLater
@@ -72,8 +74,9 @@ class DiskBytesDoor(NamedDiskDoor):
         """Whether its bytes ever change."""
         return not disk.read_only and disk.snapshot_of is None
 
-    def check_bytes(self, disk: NamedDisk) -> None:
+    def check_bytes(self, disk: NamedDisk, right: AceMask) -> None:
         """Whether they may be read now; `Conflict` while somebody else has it, `NotApplicable` for where it is."""
+        self.require_of_bytes(disk.id, right)
         with self._read() as connection:
             self._usable(connection, disk)
 
@@ -82,10 +85,11 @@ class DiskBytesDoor(NamedDiskDoor):
         if not self.may_be_written(disk):
             what = "read-only" if disk.read_only else "a snapshot, which never changes"
             raise NotApplicable(f"the disk {disk.name!r} is {what}")
-        self.check_bytes(disk)
+        self.check_bytes(disk, WRITE)
 
     def open_disk(self, disk: NamedDisk) -> BinaryIO:
         """All of the disk's bytes, as they are, for as long as the file is open; `TryLater` if that takes too long."""
+        self.require_of_bytes(disk.id, READ)
         is_asked = False
         for _ in _looks():
             with self._read() as connection:
@@ -130,6 +134,7 @@ class DiskBytesDoor(NamedDiskDoor):
         for _ in _looks():
             with self._change() as connection:
                 self._one(DISKS, disk.id, lock=True)
+                self.require_of_bytes(disk.id, WRITE)
                 found = self._usable(connection, disk)
                 if not self._is_here(disk, found) or not found.is_made or found.is_copied:
                     continue

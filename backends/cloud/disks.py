@@ -6,7 +6,9 @@ from collections.abc import Sequence, Set
 from typing import TypedDict
 from uuid import UUID, uuid4
 
+from backends.acl import AceMask
 from backends.cloud.copies import check_no_copies, check_not_copied, check_not_written
+from backends.cloud.disk_rights import READ, WRITE, DiskRightsDoor
 from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_not_attached, check_not_exported, fill_with_image
 from backends.cloud.images import ImageDoor
@@ -35,7 +37,7 @@ class DiskChanges(TypedDict, total=False):
     read_only: bool
 
 
-class DiskDoor(ImageDoor):
+class DiskDoor(DiskRightsDoor, ImageDoor):
     """A disk's life is independent of any machine."""
 
     def disks(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Disk]:
@@ -65,6 +67,7 @@ class DiskDoor(ImageDoor):
         check_text("the title", new.title)
         check_text("the summary", new.summary, 8192)
         with self._change() as connection:
+            self.require_of_disks(AceMask.ADD_SUBCONTAINER)
             image = self._usable_image(new.image_name) if new.image_name else None
             size_bytes = new.size_bytes or (image.size_bytes if image else 0)
             if image is not None and size_bytes < image.size_bytes:
@@ -115,6 +118,7 @@ class DiskDoor(ImageDoor):
                 "host": host,
                 "pool": pool.value,
                 "shared_pool": place.shared_pool if place else None,
+                "owner": self._caller.user_name,
                 "read_only": new.read_only,
                 "state_message": "" if host else waiting_message(connection, need),
             },
@@ -128,6 +132,7 @@ class DiskDoor(ImageDoor):
     def update_disk(self, disk_id: UUID, changes: DiskChanges) -> Disk:
         with self._change() as connection:
             disk = self._one(DISKS, disk_id, lock=True)
+            self.require_of_disk(disk_id, AceMask.WRITE_METADATA)
             check_text("the title", changes.get("title"))
             check_text("the summary", changes.get("summary"), 8192)
             values = {name: value for name, value in changes.items() if getattr(disk, name) != value}
@@ -150,6 +155,7 @@ class DiskDoor(ImageDoor):
         """With its snapshots; copies of it stay. `Conflict` while attached."""
         with self._change() as connection:
             disk = self._one(DISKS, disk_id, lock=True)
+            self.require_deletable(disk_id, disk.snapshot_of)
             machine_id = self._attached_to(connection, disk_id)
             if machine_id is not None:
                 raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
@@ -183,6 +189,7 @@ class DiskDoor(ImageDoor):
         """`Conflict` while attached."""
         with self._change() as connection:
             self._one(DISKS, disk_id, lock=True)
+            self.require_of_disk(disk_id, AceMask.WRITE_METADATA)
             machine_id = self._attached_to(connection, disk_id)
             if machine_id is not None:
                 raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
@@ -190,6 +197,8 @@ class DiskDoor(ImageDoor):
 
     def resize_disk(self, disk_id: UUID, size_bytes: int) -> Disk:
         with self._change() as connection:
+            self._one(DISKS, disk_id, lock=True)
+            self.require_of_disk(disk_id, AceMask.WRITE_METADATA)
             disk = self._applicable(disk_id, "resize")
             if disk.read_only:
                 raise NotApplicable(f"the storage {disk_id} is read-only, so it can't grow")
@@ -215,6 +224,7 @@ class DiskDoor(ImageDoor):
         """What this one has now, as a disk that belongs to it: it doesn't change, and goes with it."""
         with self._change() as connection:
             disk = self._one(DISKS, disk_id)
+            self.require_of_disk(disk_id, AceMask.ADD_SUBCONTAINER)
             snapshot = self._copied(disk_id, "snapshot", _copy_of(disk, "snapshot"))
             connection.execute("UPDATE disk SET snapshot_of = %s WHERE id = %s", [disk_id, snapshot.id])
             return self.disk(snapshot.id)
@@ -222,12 +232,14 @@ class DiskDoor(ImageDoor):
     def backup_disk(self, disk_id: UUID) -> Disk:
         """A new disk with the content that this one has now, on its own from then on."""
         with self._change():
+            self.require_of_disks(AceMask.ADD_SUBCONTAINER)
             return self._copied(disk_id, "backup", _copy_of(self._one(DISKS, disk_id), "backup"))
 
     def clone_disk(self, disk_id: UUID, new: NewDisk) -> Disk:
         """As `backup_disk`, for a copy of one's own choosing: as large as this one, or larger."""
         check_text("the title", new.title)
         check_text("the summary", new.summary, 8192)
+        self.require_of_disks(AceMask.ADD_SUBCONTAINER)
         return self._copied(disk_id, "backup", new)
 
     def restore_disk(self, disk_id: UUID, source_id: UUID) -> None:
@@ -236,6 +248,9 @@ class DiskDoor(ImageDoor):
         `Conflict` while it is attached or exported.
         """
         with self._change() as connection:
+            for each, right in ((disk_id, WRITE), (source_id, READ)):
+                self._one(DISKS, each)
+                self.require_of_bytes(each, right)
             disk, source = self._applicable(disk_id, "resize"), self._applicable(source_id, "backup")
             machine_id = self._attached_to(connection, disk_id)
             if machine_id is not None:
@@ -260,6 +275,9 @@ class DiskDoor(ImageDoor):
 
     def _copied(self, disk_id: UUID, action: str, new: NewDisk) -> Disk:
         with self._change() as connection:
+            self._one(DISKS, disk_id, lock=True)
+            self.require_of_disk(disk_id, AceMask.READ_METADATA)
+            self.require_of_bytes(disk_id, READ)
             disk = self._applicable(disk_id, action)
             if disk.host is None:
                 raise NotApplicable(f"the storage {disk_id} has no content yet: {disk.state_message}")
@@ -275,6 +293,8 @@ class DiskDoor(ImageDoor):
 
     def _disk_action(self, disk_id: UUID, action: str) -> Disk:
         with self._change() as connection:
+            self._one(DISKS, disk_id, lock=True)
+            self.require_of_disk(disk_id, AceMask.WRITE_METADATA)
             disk = self._applicable(disk_id, action)
             self._update(connection, "disk", disk_id, {"wanted": DISK_TARGETS[action].value})
             self._converge(connection, disk.host, Kind.DISK, disk_id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from backends.cloud.door import Door
+from backends.acl import AceMask
+from backends.cloud.disk_rights import READ, WRITE, DiskRightsDoor
 from backends.cloud.grants import new_secret
 from backends.errors import Conflict, Invalid
 from backends.jobs import Kind
@@ -14,7 +15,7 @@ from backends.store.rows import DISKS, MACHINES
 from backends.terms import check_initiator
 
 
-class ExportDoor(Door):
+class ExportDoor(DiskRightsDoor):
     """Both are complete lists, as CDMI's exports are (1.1.1 §13)."""
 
     def export(self, disk_id: UUID) -> Export | None:
@@ -43,6 +44,9 @@ class ExportDoor(Door):
             check_initiator(name)
         with self._change() as connection:
             disk = self._one(DISKS, disk_id, lock=True)
+            self.require_of_disk(disk_id, AceMask.WRITE_METADATA)
+            if initiators:
+                self.require_of_bytes(disk_id, READ if disk.read_only else READ | WRITE)
             if len(initiators) > 1 and not disk.read_only:
                 raise Invalid(f"{len(initiators)} initiators are given; a disk that can be written takes one")
             present = self.export(disk_id)
@@ -96,6 +100,7 @@ class ExportDoor(Door):
             # The machine is held before the disk, as in attaching, so that it isn't started meanwhile.
             connection.execute(f"{attached_on} FOR UPDATE OF m", [disk_id])
             disk = self._one(DISKS, disk_id, lock=True)
+            self.require_of_disk(disk_id, AceMask.WRITE_METADATA)
             for machine_id in machine_ids or ():
                 self._one(MACHINES, machine_id)
             for machine_id, is_off in connection.execute(attached_on, [disk_id]).fetchall():

@@ -18,7 +18,8 @@ from backends.cloud.addresses import (
     unnamed,
 )
 from backends.cloud.copies import check_not_copied
-from backends.cloud.door import Door, check_range, check_text
+from backends.cloud.disk_rights import READ, WRITE, DiskRightsDoor
+from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_not_attached, check_not_exported, check_permit, grant_attachment
 from backends.errors import Conflict, Invalid, NotFound
 from backends.jobs import Kind
@@ -69,7 +70,7 @@ class AttachmentChanges(TypedDict, total=False):
     mount_point: str | None
 
 
-class LinkDoor(Door):
+class LinkDoor(DiskRightsDoor):
     """Both ends of a link belong to one project, but for the shared network."""
 
     def interfaces(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Interface]:
@@ -349,6 +350,7 @@ class LinkDoor(Door):
         disk = self._one(DISKS, new.disk_id, lock=True)
         if disk.project_id != project_id:
             raise Conflict(f"the storage {disk.id} belongs to another project than the compute {machine_id}")
+        self.require_of_bytes(disk.id, READ if disk.read_only else READ | WRITE)
         if disk.wanted is DiskState.OFFLINE:
             raise Conflict(f"the storage {disk.id} is offline: take it online first")
         if not disk.read_only:

@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
+from backends.acl import AceMask
 from backends.cloud.disks import DiskChanges, DiskDoor
 from backends.cloud.objects import check_name
 from backends.errors import Conflict, Invalid, NotFound
@@ -61,6 +62,8 @@ class NamedDisk:
     value_id: UUID
     """Of the data object that its bytes are."""
     host: str | None
+    owner: str
+    """The name of the user who made it; empty where that wasn't kept."""
     write_state: WriteState | None
     """Of what was last written into it by CDMI or HTTP."""
     write_message: str
@@ -87,6 +90,7 @@ class NamedDiskDoor(DiskDoor):
     """Names are unique in a project; a cloud admin's are those of the own project."""
 
     def disk_names(self, offset: int = 0, limit: int | None = None) -> Sequence[str]:
+        self.require_of_disks(AceMask.LIST_CONTAINER)
         parameters = {"project": self._caller.project_id, "offset": offset, "limit": limit}
         with self._read() as connection:
             return [row[0] for row in connection.execute(query("disks.names"), parameters).fetchall()]
@@ -112,8 +116,8 @@ class NamedDiskDoor(DiskDoor):
             raise NotFound(f"there is no {what} {name[:300]!r}")
         return NamedDisk(
             row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
-            row[10], row[11], row[12], row[13], row[14], WriteState(row[15]) if row[15] else None, row[16] or "",
-            row[17] or 0, row[18],
+            row[10], row[11], row[12], row[13], row[14], row[15], WriteState(row[16]) if row[16] else None,
+            row[17] or "", row[18] or 0, row[19],
         )  # fmt: skip
 
     def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:
@@ -174,6 +178,7 @@ class NamedDiskDoor(DiskDoor):
         """As the client calls them, by protocol; those left out go by their protocol."""
         with self._change() as connection:
             self._one(DISKS, disk_id)
+            self.require_of_disk(disk_id, AceMask.WRITE_METADATA)
             connection.execute(query("disks.name_exports"), {"id": disk_id, "names": Jsonb(dict(names))})
 
     def change_named_disk(
@@ -191,6 +196,7 @@ class NamedDiskDoor(DiskDoor):
             if any(getattr(disk, name) != value for name, value in wishes.items()):
                 self.update_disk(disk.id, cast(DiskChanges, wishes))
             if metadata is not None or fields is not None:
+                self.require_of_disk(disk.id, AceMask.WRITE_METADATA)
                 parameters = {
                     "id": disk.id,
                     "metadata": None if metadata is None else Jsonb(dict(metadata)),

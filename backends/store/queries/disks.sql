@@ -4,6 +4,11 @@
 SELECT d.shown_name FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
 ORDER BY d.shown_name LIMIT %(limit)s OFFSET %(offset)s
 
+-- name: owner
+-- A snapshot is its disk's.
+SELECT d.project_id, coalesce(p.owner, d.owner) FROM disk d LEFT JOIN disk p ON p.id = d.snapshot_of
+WHERE d.id = %(id)s
+
 -- name: named
 -- What a storage host hasn't done yet, a withdrawn export too, is told; of other disks the state tells it.
 SELECT d.id,
@@ -12,7 +17,7 @@ SELECT d.id,
     d.size_bytes, d.state, d.state_message,
     d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END AND d.source_disk_id IS NULL,
     d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of, d.read_only,
-    d.value_id, d.host, w.state, w.message, w.percent,
+    d.value_id, d.host, d.owner, w.state, w.message, w.percent,
     coalesce(CASE d.pool WHEN 'file' THEN d.host = %(here)s
         WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s)
         WHEN 'iscsi' THEN d.host IS NOT NULL AND EXISTS (SELECT FROM host h WHERE h.name = %(here)s AND h.pool = 'file')

@@ -1,0 +1,169 @@
+"""The access list of the container `disks`, which decides about disks by CDMI, by HTTP and by OCCI alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cdmi_client import CONTAINER, DATAOBJECT
+from cdmi_client import Client as CdmiClient
+from occi_client import COMPUTE, STORAGE, STORAGE_LINK, TINY, action
+from occi_client import Client as OcciClient
+from test_cdmi_disks import make, settle, storage_of
+
+from backends.cloud import Cloud
+from backends.model import Caller, Role
+from backends.store.database import Connection, Database
+from tests.conftest import GIB, SIZES, member, project
+
+ALL, READING = "0x1f07ff", "CDMI_ACE_READ_OBJECT|CDMI_ACE_READ_METADATA|CDMI_ACE_READ_ACL"
+Entry = tuple[str, str, str]
+"""Who, what, and to what it is passed on."""
+
+
+class User:
+    """Of one project, by both standards."""
+
+    def __init__(self, database: Database, caller: Caller, folder: Path) -> None:
+        self.name = caller.user_name
+        self.cdmi = CdmiClient(database, caller, folder)
+        self.occi = OcciClient(Cloud(database, caller, SIZES, "small"))
+
+    def status(self, method: str, path: str, media_type: str = CONTAINER, body: object = None) -> int:
+        return self.cdmi.send(method, path, media_type, body).status_code
+
+    def set_list(self, *entries: Entry, on: str = "disks/") -> int:
+        acl = [
+            {"acetype": "ALLOW", "identifier": who, "acemask": mask, "aceflags": flags} for who, mask, flags in entries
+        ]
+        return self.status("PUT", f"/cdmi/{on}?metadata:cdmi_acl", CONTAINER, {"metadata": {"cdmi_acl": acl}})
+
+
+@pytest.fixture
+def users(database: Database, sql: Connection, host: str, tmp_path: Path) -> Callable[..., User]:
+    mine = project(sql, "mine")
+    return lambda name, role=Role.USER: User(database, member(sql, mine, name, role), tmp_path)
+
+
+@pytest.fixture
+def admin(users: Callable[..., User]) -> User:
+    return users("admin", Role.PROJECT_ADMIN)
+
+
+@pytest.fixture
+def alice(users: Callable[..., User]) -> User:
+    return users("alice")
+
+
+@pytest.fixture
+def carol(users: Callable[..., User]) -> User:
+    return users("carol")
+
+
+def test_who_may_only_read_changes_nothing_of_disks(
+    admin: User, alice: User, carol: User, sql: Connection, image: str
+) -> None:
+    disk = storage_of(make(alice.cdmi, "data"))
+    compute = carol.occi.make("/compute/", COMPUTE, TINY)
+    settle(sql)
+    assert admin.set_list(("OWNER@", ALL, "0x3"), ("alice", ALL, "0x3"), ("carol", READING, "0x3")) == 204
+
+    shown = carol.cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json
+    assert (shown["metadata"]["cdmi_owner"], shown["metadata"]["colour"]) == ("alice", "red")
+    assert {entry["identifier"] for entry in shown["metadata"]["cdmi_acl"]} == {"OWNER@", "alice", "carol"}
+    assert carol.status("GET", "/cdmi/disks/") == 200
+    bytes_of_it = "/cdmi/disks/data/value"
+    for method, path, media_type, body in (
+        ("PUT", "/cdmi/disks/new/", CONTAINER, {"metadata": {"cdmi_assignedsize": str(GIB)}}),
+        ("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": {"colour": "blue"}}),
+        ("PUT", "/cdmi/disks/data/", CONTAINER, {"field": "own"}),
+        ("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize", CONTAINER,
+         {"metadata": {"cdmi_assignedsize": str(2 * GIB)}}),
+        ("PUT", "/cdmi/disks/data/", CONTAINER, {"exports": {}}),
+        ("PUT", "/cdmi/disks/data/", CONTAINER, {"snapshot": "now"}),
+        ("PUT", bytes_of_it, DATAOBJECT, {"value": "x"}),
+        ("PUT", bytes_of_it, "text/plain", b"x"),
+        ("DELETE", "/cdmi/disks/data/", CONTAINER, None),
+        ("PUT", "/cdmi/disks/?metadata:cdmi_acl", CONTAINER, {"metadata": {"cdmi_acl": None}}),
+    ):  # fmt: skip
+        refused = carol.cdmi.send(method, path, media_type, body)
+        assert (refused.status_code, "carol" in refused.text) == (403, True), (method, path, body, refused.text)
+
+    clone = carol.cdmi.send("PUT", "/cdmi/disks/new/", CONTAINER, {"copy": "/disks/data/"})
+    assert (clone.status_code, "carol" in clone.text) == (400, True), "1.1.1 §8.2.5: not 403"
+    refusals = [
+        carol.occi.send("POST", "/storage/", STORAGE, attributes="occi.storage.size=1.0"),
+        carol.occi.send("POST", disk, attributes='occi.core.title="mine"'),
+        carol.occi.send("DELETE", disk),
+        carol.occi.send("POST", "/storagelink/", STORAGE_LINK,
+                        attributes=f'occi.core.source="{compute}", occi.core.target="{disk}"'),
+        *(carol.occi.send("POST", f"{disk}?action={term}", action("storage", term), attributes=attributes)
+          for term, attributes in (("offline", ""), ("resize", "size=2.0"), ("snapshot", ""), ("backup", ""))),
+    ]  # fmt: skip
+    assert [refused.status_code for refused in refusals] == [403] * len(refusals), [one.text for one in refusals]
+    assert carol.occi.document(disk)["title"] == "data"
+
+
+def test_who_may_not_read_sees_nothing_of_disks(admin: User, alice: User, carol: User, sql: Connection) -> None:
+    disk = storage_of(make(alice.cdmi, "data"))
+    settle(sql)
+    assert alice.status("PUT", "/cdmi/disks/data/", CONTAINER, {"snapshot": "before"}) == 202
+    settle(sql)
+    assert admin.set_list(("alice", ALL, "0x3")) == 204
+    for path in ("", "data/", "data/cdmi_snapshots/", "data/cdmi_snapshots/before/", "?children", "data/?exports"):
+        refused = carol.cdmi.send("GET", f"/cdmi/disks/{path}", CONTAINER)
+        assert refused.status_code == 403, (path, refused.text)
+        assert carol.cdmi.plain("GET", f"/cdmi/disks/{path}").status_code == 403
+        assert alice.status("GET", f"/cdmi/disks/{path}") in (200, 202), path
+    assert carol.status("GET", "/cdmi/disks/data/value", DATAOBJECT) == 403
+    assert carol.cdmi.plain("GET", "/cdmi/disks/data/value").status_code == 403
+    assert carol.status("PUT", "/cdmi/disks/data/", CONTAINER, {"copy": "/disks/data/cdmi_snapshots/before/"}) == 400
+    assert carol.occi.send("DELETE", disk).status_code == 403
+    identity = alice.cdmi.send("GET", "/cdmi/disks/data/?objectID", CONTAINER).json["objectID"]
+    assert carol.status("GET", f"/cdmi/cdmi_objectid/{identity}/") == 403
+
+
+def test_disks_have_the_list_of_the_root_too_and_the_admin_mends_it(
+    admin: User, alice: User, carol: User, sql: Connection
+) -> None:
+    make(alice.cdmi, "data")
+    settle(sql)
+    assert admin.set_list(("alice", ALL, "0x3"), on="") == 204
+    assert carol.status("DELETE", "/cdmi/disks/data/") == 403
+    assert admin.status("GET", "/cdmi/disks/data/") == 403
+    assert admin.set_list(("EVERYONE@", ALL, "0x3")) == 204
+    assert carol.status("DELETE", "/cdmi/disks/data/") == 204
+
+
+def test_what_a_list_does_not_pass_on_leaves_each_disk_to_who_made_it(
+    admin: User, alice: User, carol: User, sql: Connection
+) -> None:
+    make(alice.cdmi, "data")
+    storage = carol.occi.make("/storage/", STORAGE, attributes="occi.storage.size=1.0")
+    settle(sql)
+    assert admin.set_list(("EVERYONE@", ALL, "0x0")) == 204
+    assert carol.status("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": {"colour": "blue"}}) == 403
+    assert alice.status("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": {"colour": "blue"}}) == 204
+    assert alice.occi.send("DELETE", storage).status_code == 403
+    assert carol.occi.send("DELETE", storage).status_code in (200, 204)
+
+
+def test_a_disk_takes_back_the_list_that_it_showed_and_no_other(alice: User, sql: Connection) -> None:
+    make(alice.cdmi, "data")
+    settle(sql)
+    shown = alice.cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["metadata"]
+    assert alice.status("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": shown}) == 204
+    shown["cdmi_acl"] = [{"acetype": "ALLOW", "identifier": "alice", "acemask": ALL, "aceflags": "0x0"}]
+    refused = alice.cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": shown})
+    assert (refused.status_code, "that of disks" in refused.text) == (400, True)
+
+
+def test_lists_of_one_project_do_not_bind_the_cloud_admin_of_another(
+    database: Database, sql: Connection, admin: User, alice: User, tmp_path: Path
+) -> None:
+    disk = storage_of(make(alice.cdmi, "data"))
+    settle(sql)
+    assert admin.set_list(("alice", ALL, "0x3")) == 204
+    operator = User(database, member(sql, project(sql, "site"), "operator", Role.CLOUD_ADMIN), tmp_path)
+    assert operator.occi.send("DELETE", disk).status_code in (200, 204)
