@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import falcon
@@ -200,7 +201,7 @@ def _write(call: Call, disk: NamedDisk) -> None:
     call.cloud.check_writable(disk)
     with ExitStack() as stack:
         if multipart.is_multipart(call.request):
-            parts = multipart.read(call, stack)
+            parts = multipart.read(call, stack, check=partial(_check_fits, disk, form=WriteFormat.RAW))
             fields = parts.fields
             if len(parts.pieces) != 1:
                 raise Invalid(f"the body has {len(parts.pieces)} ranges: expected one at a time for a disk")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from email.message import Message
@@ -114,8 +114,10 @@ def _check(call: Call, parts: Parts) -> None:
     bodies.one_source(parts.fields, ())
 
 
-def read(call: Call, stack: ExitStack, near: Found | None = None) -> Parts:
-    """All the parts; the pieces stay open as long as `stack`."""
+def read(
+    call: Call, stack: ExitStack, near: Found | None = None, check: Callable[[int], None] = lambda _size_bytes: None
+) -> Parts:
+    """All the parts; the pieces stay open as long as `stack`. `check` refuses more bytes than there may be in all."""
     pieces: list[Piece] = []
     fields: dict[str, Any] | None = None
     first: Part | None = None
@@ -133,7 +135,9 @@ def read(call: Call, stack: ExitStack, near: Found | None = None) -> Parts:
         if place is not None or not pieces:
             pieces.append(Piece(place.first if place else 0, stack.enter_context(call.cloud.receive_value(near))))
         data = pieces[-1].data
-        data.fill(part.chunks())
+        for chunk in part.chunks():
+            check(sum(piece.data.size_bytes for piece in pieces) + len(chunk))
+            data.write(chunk)
         if place is not None and data.size_bytes != place.count:
             raise Invalid(f"a part has {data.size_bytes} bytes, but its Content-Range {place} has {place.count}")
         is_ranged = is_ranged or place is not None

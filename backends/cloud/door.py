@@ -103,16 +103,18 @@ class Door:
             yield
 
     def hold(self, resource_ids: Sequence[UUID]) -> None:
-        """Keeps machines, disks and networks from changing until the end of `atomically`.
+        """Keeps machines, disks and networks from changing until the end of `atomically`, and machines with such disks.
 
         All at once and in one order, before anything else: else two who change several could wait for each other, or
         for an agent that gives back room on the host while a member of the collection waits for it.
         """
         with self._change() as connection:
+            attached_to = connection.execute(
+                "SELECT machine_id FROM attachment WHERE disk_id = ANY(%s)", [list(resource_ids)]
+            ).fetchall()
+            held = [*resource_ids, *(row[0] for row in attached_to)]
             for table in GENERATIONS:
-                connection.execute(
-                    f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(resource_ids)]
-                )
+                connection.execute(f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [held])
 
     def use(self) -> Sequence[Use]:
         """What the caller's project has, and may have at most."""

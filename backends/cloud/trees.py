@@ -119,6 +119,8 @@ class TreeDoor(ValueDoor):
             changes = change(source)
             check_metadata(changes.metadata or {})
             refuse_version(source)
+            if source.names is not None and SNAPSHOTS in source.names:
+                raise Invalid("a snapshot can't be moved, nor what is in it: expected a copy of it")
             parent = self.may_create(address, source.object.kind) if address else None
             if parent is None and source.object.kind is ObjectKind.CONTAINER:
                 raise Invalid("a container can't be without a path")

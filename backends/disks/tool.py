@@ -20,6 +20,8 @@ MEMORY_LIMIT_BYTES = 2 * 1024**3
 INSPECTION_SECONDS = 30
 COPY_SECONDS = 4 * 3600
 FORMATS_WITH_BACKING = ("qcow2", "vmdk")
+PLACE = re.compile(r"'json:\{.*\}'|json:\{.*\}|'/[^']*'|(?<![\w.:/])/[^\s:;,'\"]+")
+"""What QEMU calls the file that it was given: its options, or its path."""
 PERCENTAGE = re.compile(rb"\(([0-9.]+)/100%\)")
 
 Progress = Callable[[float], None]
@@ -116,8 +118,10 @@ NO_ROOM = (
 
 
 def failure(name: str, status: int, message: str) -> DiskError:
-    """The error that the program's message means; only its last line is kept, and not at any length."""
-    last_line = (message.strip().splitlines() or ["no message"])[-1].strip()[:300]
+    """The error that the program's message means: the end of its last line, where the reason is, without the host's
+    paths, for it is shown to users."""
+    last_line = (message.strip().splitlines() or ["no message"])[-1].strip()
+    last_line = PLACE.sub("the file", last_line)[-300:]
     if any(words in message for words in NO_ROOM):
         return PoolFull(f"the pool is full: {last_line}")
     if "Failed to get" in message and "lock" in message:

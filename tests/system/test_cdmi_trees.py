@@ -138,6 +138,8 @@ def test_a_snapshot_keeps_what_was_there(client: Client) -> None:
         ("PUT", "small?metadata:a", {"metadata": {}}),
     ):
         assert client.send(method, uris[0] + path, DATAOBJECT, body).status_code == 400
+    for source in (uris[0], uris[0] + "inner/", "/cdmi/box/cdmi_snapshots/"):
+        assert client.send("PUT", "/cdmi/away/", CONTAINER, {"move": source}).status_code == 400
     assert client.send("PUT", "/cdmi/back/", CONTAINER, {"copy": uris[0]}).status_code == 201
     assert client.plain("GET", "/cdmi/back/inner/large").content == LARGE
 

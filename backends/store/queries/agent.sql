@@ -234,10 +234,14 @@ WHERE id = %(id)s AND (state, state_message, observed_generation)
     IS DISTINCT FROM (%(state)s, %(message)s, greatest(observed_generation, %(generation)s))
 
 -- name: disk_copied
-WITH source AS (
-    UPDATE disk SET state = wanted, state_message = '' WHERE id = %(source_id)s AND state IN ('backup', 'snapshot')
+-- Both are locked in the order of `hold`: else this and a change of both could wait for each other.
+WITH locked AS MATERIALIZED (
+    SELECT id FROM disk WHERE id IN (%(id)s, %(source_id)s) ORDER BY id FOR UPDATE
+), source AS (
+    UPDATE disk SET state = wanted, state_message = ''
+    WHERE id = %(source_id)s AND state IN ('backup', 'snapshot') AND (SELECT count(*) FROM locked) > 0
 )
-UPDATE disk SET source_disk_id = NULL WHERE id = %(id)s
+UPDATE disk SET source_disk_id = NULL WHERE id = %(id)s AND (SELECT count(*) FROM locked) > 0
 
 -- name: disk_not_copied
 -- The copy goes on wanting its source, and is tried again; the source is itself again.
