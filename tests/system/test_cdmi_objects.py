@@ -113,6 +113,13 @@ def test_the_answer_to_a_creation_is_what_is_read_afterwards(client: Client) -> 
         assert {name: read[name] for name in made.json} == made.json
 
 
+def test_a_new_object_was_changed_last_when_it_was_created(client: Client, sql: Connection, me: Caller) -> None:
+    for number in range(100):
+        client.send("PUT", f"/cdmi/{number}", DATAOBJECT, {"value": ""})
+    differing = "SELECT name FROM stored_object WHERE project_id = %s AND created_at <> modified_at"
+    assert sql.execute(differing + " AND kind = 'dataobject'", [me.project_id]).fetchall() == []
+
+
 def test_a_small_object_is_made_by_two_statements_and_read_by_one(client: Client) -> None:
     client.send("PUT", "/cdmi/box/", CONTAINER, {})
     with noted_statements() as noted:

@@ -51,6 +51,7 @@ def test_the_how_to_works_as_it_is_printed(gateway: Gateway, user: User, tmp_pat
         assert "hello" in printed
         part = (tmp_path / "part.raw").read_bytes()
         assert (tmp_path / "disk.raw").read_bytes() == part.ljust(GIB, b"\0")
+        assert (tmp_path / "before.raw").read_bytes() == part
         link = printed.split()[-1]
         eventually(
             lambda: guest.answers(f"test $(cat /sys/block/vdb/size) = {2 * GIB // 512}"), "the disk in the guest"

@@ -551,19 +551,16 @@ def test_a_host_whose_kernel_filters_no_vlans_says_so_and_refuses_them(outside: 
 
 
 def dies_at_call(number: int, step: Callable[[], None]) -> bool:
-    """Runs the step in a process that is killed at the `number`th place where the driver calls a function of its own.
-
-    A place counts once, however often the process comes by.
-    """
+    """Runs the step in a process that is killed where it first enters the `number`th of the driver's functions."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    places: set[tuple[object, ...]] = set()
+    entered: set[object] = set()
 
-    def count(entered: FrameType, event: str, _: object) -> None:
-        if event == "call" and "backends/networks" in entered.f_code.co_filename and entered.f_back is not None:
-            places.add((entered.f_code, entered.f_back.f_code, entered.f_back.f_lineno))
-            if len(places) == number:
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and "backends/networks" in frame.f_code.co_filename:
+            entered.add(frame.f_code)
+            if len(entered) == number:
                 os._exit(9)
 
     sys.setprofile(count)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from backends.cloud import Cloud, disk_bytes
+from backends.cloud.disk_rights import READ
 from backends.cloud.named_disks import NamedDisk
 from backends.errors import Conflict, Invalid, NotAllowed, NotApplicable, NotFound, OutOfRoom, TryLater
 from backends.model import Disk, DiskState, MachineState, NewAttachment, NewDisk, NewMachine, Pool, WriteFormat
@@ -316,7 +317,7 @@ def test_bytes_of_a_served_disk_are_refused_to_all_but_its_one_owner(
     disk, machine = named(beside, sql), beside.create_machine(NewMachine())
     beside.export_disk(disk.id, [OUTSIDE])
     with pytest.raises(Conflict, match=f"exported to the initiator {OUTSIDE}"):
-        beside.check_bytes(disk)
+        beside.check_bytes(disk, READ)
     beside.export_disk(disk.id, [])
     beside.attach(machine.id, NewAttachment(disk.id))
     with pytest.raises(Conflict, match=str(machine.id)):

@@ -91,12 +91,12 @@ def storage_host(cluster: PrivateCluster, conninfo: str, sql: Connection) -> Ite
 
 
 def reads(export: Export, *, secret: str | None = None) -> str:
-    """What an initiator outside learns of the disk's size, or the refusal."""
+    """What an initiator outside learns of the disk's size, or the refusal; one whose target goes meanwhile tries on."""
     (initiator, *_) = export.initiators
     target = export.target_identifier.partition(",")[0]
     url = f"iscsi://{initiator.name}%{secret or initiator.secret}@{export.portals[0]}/{target}/0"
     done = subprocess.run(
-        ["iscsi-readcapacity16", "-s", "-i", initiator.name, url],
+        ["timeout", "30", "iscsi-readcapacity16", "-s", "-i", initiator.name, url],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.stdout + done.stderr
