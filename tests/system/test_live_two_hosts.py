@@ -1,4 +1,5 @@
-"""Two whole hosts with a shared folder: guests of both write to and read from the same disk, one after the other.
+"""Two whole hosts with a shared folder and a wire between them, and guests of both: they write to and read from the
+same disk, one after the other, and reach each other.
 
 The second host is `altostratus run` in namespaces of its own, with a libvirt of its own, on the first one's PostgreSQL.
 """
@@ -17,12 +18,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from live import Guest, User, eventually, make_guest, make_key, remove, removed_at_the_end
+from live import IP_NETWORK, Guest, User, eventually, make_guest, make_key, remove, removed_at_the_end
 
 from tests.conftest import repository, wait_until
 from tests.system.conftest import Gateway, free_port, make_gateway
+from tests.system.namespaces import run
 
 pytestmark = pytest.mark.timeout(1200)
+
+WIRE = "10.201.0.0/24"
+ON_THE_WIRE = """
+until ip link show far 2>/dev/null >&2; do sleep 0.1; done
+ip address add 10.201.0.2/24 dev far
+ip link set far up
+exec "$@"
+"""
 
 SHARED = "http://altostratus.local/occi/storage_tpl#shared"
 READ_ONLY = "http://altostratus.local/occi/storage#readonly"
@@ -37,9 +47,14 @@ class FarGateway(Gateway):
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [repository() / "deploy/isolated", sys.executable, "-m", "altostratus", "run"],
+                [
+                    repository() / "deploy/isolated", "sh", "-c", ON_THE_WIRE, "host",
+                    sys.executable, "-m", "altostratus", "run",
+                ],
                 env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
+        wait_until(self.is_isolated, 30)
+        run("ip", "link", "set", "far", "netns", str(self.inside))
 
         def is_ready() -> bool:
             assert self.process is not None
@@ -50,14 +65,20 @@ class FarGateway(Gateway):
 
     @property
     def inside(self) -> int:
-        """A process in its namespaces: `run` itself."""
+        """A process in its namespaces: `run` itself, or what waits for the wire."""
+        return self._inside()[0]
+
+    def is_isolated(self) -> bool:
+        return self._inside() != []
+
+    def _inside(self) -> list[int]:
         own = Path("/proc/self/ns/net").readlink()
-        return next(
+        return [
             number
             for number in self.processes("-m altostratus run")
             if Path(f"/proc/{number}/ns/net").readlink() != own
             and b"isolated" not in Path(f"/proc/{number}/cmdline").read_bytes()
-        )
+        ]
 
     @property
     def enter(self) -> tuple[str, ...]:
@@ -108,10 +129,17 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = base / "exported"
     folder.mkdir()
     near = make_gateway(
-        base, ALTOSTRATUS_SHARED_POOL=str(folder), ALTOSTRATUS_HOST_NAME="rack1", ALTOSTRATUS_SWEEP_S="3"
+        base,
+        ALTOSTRATUS_SHARED_POOL=str(folder),
+        ALTOSTRATUS_TUNNEL_NETWORK=WIRE,
+        ALTOSTRATUS_HOST_NAME="rack1",
+        ALTOSTRATUS_SWEEP_S="3",
     )
-    near.start()
+    run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
+    run("ip", "address", "add", "10.201.0.1/24", "dev", "near")
+    run("ip", "link", "set", "near", "up")
     try:
+        near.start()
         done = near.command("share")
         assert done.returncode == 0, done.stderr
         assert near.command("share").stdout == done.stdout
@@ -131,6 +159,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         far.stop()
     finally:
         near.stop()
+        run("ip", "link", "delete", "near", check=False)  # it goes with the second host's namespace
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +285,31 @@ def test_disk_that_is_read_only_is_read_by_guests_of_both_at_once(
     for link in links:
         user.delete(link)
     hosts.wait_until_free(storage)
+
+
+def test_guests_of_both_reach_each_other_on_the_site_s_network_and_on_one_of_their_own(
+    user: User, guests: tuple[Guest, Guest]
+) -> None:
+    near, far = guests
+    assert near.pings(far.address) and far.pings(near.address)
+    network = user.make("network", {"occi.network.address": "10.77.0.0/24"}, [IP_NETWORK])
+    with removed_at_the_end(user, network):
+        user.wait_for(network, "active")
+        links = [user.link("networkinterface", guest.path, network) for guest in guests]
+        for guest in guests:
+            guest.wait_for("ip -4 -o address show dev eth1 | grep -q 10.77.0.")
+        of_near, of_far = (user.shown(link)["occi.networkinterface.address"] for link in links)
+        near.wait_for(f"ping -c 1 -W 2 {of_far}")
+        assert far.pings(of_near)
+        # As large as they are told that frames may be, which tunnels make smaller.
+        mtu = int(near.output("cat /sys/class/net/eth1/mtu"))
+        assert mtu < 1500
+        assert near.pings(f"-s {mtu - 28} {of_far}")
+        assert "SSH-" in far.output(f"nc {of_near} 22 </dev/null | head -c 4")
+        for link in links:
+            user.delete(link)
+        for guest in guests:
+            eventually(lambda guest=guest: not guest.answers("test -e /sys/class/net/eth1"), "the card's leaving")  # type: ignore[misc]
 
 
 def test_query_interface_and_metadata_name_the_pool(user: User, storage: str) -> None:
