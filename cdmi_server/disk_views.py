@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backends.acl import AceMask, render_acl
@@ -11,7 +11,7 @@ from backends.cloud.named_disks import NamedDisk, identity_of_snapshots
 from backends.errors import NotFound
 from backends.model import Pool
 from backends.objects import COMPLETE, DISKS, SNAPSHOTS, Address, Found, ObjectKind
-from cdmi_server import disk_value, exports, policies
+from cdmi_server import disk_value, exports, plain, policies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
 from cdmi_server.negotiation import accepted
@@ -40,6 +40,8 @@ CLAIMS = (
         )
     ),
 )  # fmt: skip
+SHOWING = AceMask.READ_METADATA | AceMask.LIST_CONTAINER | AceMask.READ_ACL
+"""With any of them a disk is shown, with what the others are for left out."""
 SIZE = "cdmi_assignedsize"
 POOL = "altostratus_pool"
 READ_ONLY = "altostratus_readonly"
@@ -93,7 +95,7 @@ def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
 
 def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     rights = call.cloud.disk_rights(disk.id)
-    if not rights.disk & (AceMask.READ_METADATA | AceMask.LIST_CONTAINER | AceMask.READ_ACL):
+    if not rights.disk & SHOWING:
         call.cloud.require_of_disk(disk.id, AceMask.READ_METADATA)
     completion = disk_value.completion_of_disk(disk)
     above = call.cloud.find_object(Address((DISKS,)))
@@ -160,8 +162,7 @@ def page(call: Call, names: tuple[str, ...], fields: Mapping[str, Any], size_byt
     """What there is, for people and by plain HTTP. `size_bytes` is of the disk, in whose container its value is."""
     children = fields.get("children", [])
     if "text/html" not in accepted(call.request):
-        call.response.content_type = "text/plain; charset=utf-8"
-        call.response.data = "".join(f"{name}\n" for name in children).encode()
+        _list(call, children)
         return
     shared = [
         html.Export(name, export.get("type", name), export["permissions"])
@@ -169,11 +170,56 @@ def page(call: Call, names: tuple[str, ...], fields: Mapping[str, Any], size_byt
     ]
     about = html.About(fields["objectID"], fields["completionStatus"], size_bytes, shared)
     rows = [html.Row(name, "./" + escaped(name), "disk", size_bytes, "", "") for name in children]
-    root = uri_of(call.version, (), ObjectKind.CONTAINER)
-    crumbs = [html.Crumb(root, root), html.Crumb(f"{DISKS}/", escaped(uri(call, ())))]
-    crumbs += [html.Crumb(f"{name}/", escaped(uri(call, names[: number + 1]))) for number, name in enumerate(names)]
     call.response.content_type = "text/html; charset=utf-8"
-    call.response.text = html.render_container(crumbs, rows, len(rows), None, about)
+    call.response.text = html.render_container(_crumbs(call, names), rows, len(rows), None, about)
+
+
+def list_all(call: Call) -> None:
+    """All disks by plain HTTP: their names or, for people, a page of what they are."""
+    if "text/html" not in accepted(call.request):
+        _list(call, [f"{name}/" for name in call.cloud.disk_names()])
+        return
+    above = common_fields(call, call.cloud.find_object(Address((DISKS,))))
+    offset = plain.asked_offset(call)
+    disks = call.cloud.named_disks(offset, call.site.page_size)
+    total, following = call.cloud.count_disks(), offset + len(disks)
+    rights = call.cloud.rights_by_owner({disk.owner for disk in disks})
+    call.response.content_type = "text/html; charset=utf-8"
+    call.response.text = html.render_disks(
+        _crumbs(call, ()),
+        [_row(disk, rights[disk.owner].disk) for disk in disks],
+        total,
+        f"?from={following}" if following < total else None,
+        html.About(above["objectID"], above["completionStatus"]),
+    )
+
+
+def _row(disk: NamedDisk, rights: AceMask) -> html.DiskRow:
+    """As much as its own page would tell."""
+    url = f"./{escaped(disk.name)}/"
+    if not rights & SHOWING:
+        return html.DiskRow(f"{disk.name}/", url)
+    completion = disk_value.completion_of_disk(disk)
+    has_value = completion == COMPLETE and AceMask.LIST_CONTAINER in rights and disk.is_within_reach
+    return html.DiskRow(
+        f"{disk.name}/",
+        url,
+        disk.size_bytes,
+        completion,
+        exports.types(disk) if AceMask.READ_METADATA in rights else (),
+        url + disk_value.NAME if has_value else None,
+    )
+
+
+def _list(call: Call, names: Sequence[str]) -> None:
+    call.response.content_type = "text/plain; charset=utf-8"
+    call.response.data = "".join(f"{name}\n" for name in names).encode()
+
+
+def _crumbs(call: Call, names: tuple[str, ...]) -> list[html.Crumb]:
+    root = uri_of(call.version, (), ObjectKind.CONTAINER)
+    above = [html.Crumb(f"{name}/", escaped(uri(call, names[: number + 1]))) for number, name in enumerate(names)]
+    return [html.Crumb(root, root), html.Crumb(f"{DISKS}/", escaped(uri(call, ()))), *above]
 
 
 def uri(call: Call, names: tuple[str, ...]) -> str:

@@ -28,7 +28,6 @@ from cdmi_server.negotiation import (
 )
 from cdmi_server.paths import escaped, parse_uri
 from cdmi_server.relocation import denied_as_invalid
-from cdmi_server.views import common_fields
 from renderers.cdmi.representation import CONTAINER, Version
 
 T = TypeVar("T")
@@ -91,11 +90,11 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
     match names:
         case (name, _):
             fields = disk_views.snapshots_fields(call, call.cloud.named_disk(name))
-        case () if is_cdmi:
-            fields = disk_views.all_fields(call)
+        case () if not is_cdmi:
+            disk_views.list_all(call)
+            return
         case ():
-            above = common_fields(call, call.cloud.find_object(Address((DISKS,))))
-            fields = {**above, "children": [f"{name}/" for name in call.cloud.disk_names()]}
+            fields = disk_views.all_fields(call)
         case _:
             disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
             fields, size_bytes = disk_views.disk_fields(call, disk), disk.size_bytes

@@ -6,7 +6,7 @@ storage host serves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -35,6 +35,12 @@ NAME_MAX_CHARACTERS = 255
 SECRETS = "chap_secrets"
 """Not the standard's, which leaves open how an initiator proves who it is: the CHAP secret of each, by its name."""
 CHOSEN_HERE = {"portals", "target_identifier", "logical_unit_number", "logical_unit_name", SECRETS}
+
+
+def types(disk: NamedDisk) -> Sequence[str]:
+    """Of the exports that it has."""
+    has = {OCCI: disk.is_restricted, ISCSI: disk.is_exported}
+    return [TYPES_OF_2_0[protocol] for protocol, is_there in has.items() if is_there]
 
 
 def shown(call: Call, disk: NamedDisk, rights: DiskRights) -> dict[str, Any]:

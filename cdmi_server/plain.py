@@ -183,7 +183,7 @@ def list_container(call: Call, found: Found) -> None:
         call.response.content_type = "text/plain; charset=utf-8"
         call.response.data = "".join(f"{name}\n" for name in names).encode()
         return
-    offset = call.request.get_param_as_int("from", min_value=0, max_value=2**31, default=0)
+    offset = asked_offset(call)
     children = call.cloud.children(found, offset, page)
     total = call.cloud.count_children(found)
     rows = [
@@ -203,6 +203,11 @@ def list_container(call: Call, found: Found) -> None:
     call.response.text = html.render_container(
         _crumbs(call, found), rows, total, f"?from={following}" if following < total else None, about
     )
+
+
+def asked_offset(call: Call) -> int:
+    """How many children are on the pages before."""
+    return call.request.get_param_as_int("from", min_value=0, max_value=2**31, default=0)
 
 
 def _crumbs(call: Call, found: Found) -> list[html.Crumb]:

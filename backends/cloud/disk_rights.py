@@ -5,6 +5,7 @@ A disk has no list of its own; it inherits that of the container `disks`, and it
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -39,27 +40,35 @@ class DiskRightsDoor(WayDoor):
 
     def disk_rights(self, disk_id: UUID | None = None) -> DiskRights:
         """Without a disk, of one that the caller makes. A snapshot is its disk's."""
+        owner = self._caller.user_name
+        if disk_id is not None:
+            with self._read() as connection:
+                row = connection.execute(query("disks.owner"), {"id": disk_id}).fetchone()
+            if row is None or row[0] != self._caller.project_id:
+                return ALL_RIGHTS
+            owner = row[1]
+        return self.rights_by_owner({owner})[owner]
+
+    def rights_by_owner(self, owners: Set[str]) -> Mapping[str, DiskRights]:
+        """In the caller's project, where disks differ in their owners alone."""
         project_id = self._caller.project_id
         with self._read() as connection:
-            owner = self._caller.user_name
-            if disk_id is not None:
-                row = connection.execute(query("disks.owner"), {"id": disk_id}).fetchone()
-                if row is None or row[0] != project_id:
-                    return ALL_RIGHTS
-                owner = row[1]
             # The root isn't made for that: two who do so while they hold disks could wait for each other.
             way = ways.descend(connection, project_id, project_id, (DISKS,), valued=False)
         if len(way) < 2:
-            return ALL_RIGHTS
+            return dict.fromkeys(owners, ALL_RIGHTS)
         above = self.found(way)
         of_disk = acls.inherited(above.acl, container=True)
         of_value = acls.inherited(of_disk, container=False)
-        return DiskRights(
-            above.rights,
-            acls.allowed(of_disk, self._caller, owner),
-            acls.allowed(of_value, self._caller, owner),
-            of_disk,
-        )
+        return {
+            owner: DiskRights(
+                above.rights,
+                acls.allowed(of_disk, self._caller, owner),
+                acls.allowed(of_value, self._caller, owner),
+                of_disk,
+            )
+            for owner in owners
+        }
 
     def require_of_disks(self, right: AceMask) -> None:
         """In the container of them all. `NotAllowed` without, as the others."""

@@ -23,7 +23,7 @@ from backends.errors import Conflict, Invalid, NotFound
 from backends.model import DiskState, NewDisk, Pool, WriteState
 from backends.objects import ObjectKind
 from backends.store.database import query
-from backends.store.rows import DISKS
+from backends.store.rows import DISKS, Row
 
 UUID_LIKE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -71,6 +71,10 @@ class NamedDisk:
     """How far that has come."""
     is_within_reach: bool
     """Of this gateway's own host, which has its pool, or logs in where it is served."""
+    is_restricted: bool
+    """To certain machines."""
+    is_exported: bool
+    """To initiators outside."""
 
     @property
     def name(self) -> str:
@@ -95,6 +99,11 @@ class NamedDiskDoor(DiskDoor):
         with self._read() as connection:
             return [row[0] for row in connection.execute(query("disks.names"), parameters).fetchall()]
 
+    def count_disks(self) -> int:
+        with self._read() as connection:
+            row = connection.execute(query("disks.count"), {"project": self._caller.project_id}).fetchone()
+        return 0 if row is None else int(row[0])
+
     def disk_way(self, identity: UUID) -> tuple[str, ...] | None:
         """The names below the project's root of a disk, a snapshot, the container of its snapshots, or that of disks.
 
@@ -107,18 +116,22 @@ class NamedDiskDoor(DiskDoor):
 
     def named_disk(self, name: str, snapshot: str | None = None) -> NamedDisk:
         """The disk, or its snapshot of that name."""
-        here = self._opened.host if self._opened is not None else None
-        parameters = {"project": self._caller.project_id, "name": name, "snapshot": snapshot, "here": here}
-        with self._read() as connection:
-            row = connection.execute(query("disks.named"), parameters).fetchone()
-        if row is None:
+        found = self._named([name], snapshot)
+        if not found:
             what = f"snapshot {snapshot[:300]!r} of a disk" if snapshot is not None else "disk"
             raise NotFound(f"there is no {what} {name[:300]!r}")
-        return NamedDisk(
-            row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
-            row[10], row[11], row[12], row[13], row[14], row[15], WriteState(row[16]) if row[16] else None,
-            row[17] or "", row[18] or 0, row[19],
-        )  # fmt: skip
+        return found[0]
+
+    def named_disks(self, offset: int, limit: int) -> Sequence[NamedDisk]:
+        """By name, a page of them by two queries."""
+        return self._named(self.disk_names(offset, limit))
+
+    def _named(self, names: Sequence[str], snapshot: str | None = None) -> Sequence[NamedDisk]:
+        here = self._opened.host if self._opened is not None else None
+        parameters = {"project": self._caller.project_id, "names": list(names), "snapshot": snapshot, "here": here}
+        with self._read() as connection:
+            rows = connection.execute(query("disks.named"), parameters).fetchall()
+        return [_named_disk(row) for row in rows]
 
     def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:
         """Their names, in the order in which they were taken."""
@@ -203,3 +216,11 @@ class NamedDiskDoor(DiskDoor):
                     "fields": None if fields is None else Jsonb(dict(fields)),
                 }
                 connection.execute(query("disks.set_metadata"), parameters)
+
+
+def _named_disk(row: Row) -> NamedDisk:
+    return NamedDisk(
+        row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
+        row[10], row[11], row[12], row[13], row[14], row[15], WriteState(row[16]) if row[16] else None,
+        row[17] or "", row[18] or 0, row[19], row[20], row[21],
+    )  # fmt: skip

@@ -30,6 +30,18 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskRow:
+    """A disk; without a size where the reader may know no more than its name, `value_url` is where its bytes are."""
+
+    name: str
+    url: str
+    size_bytes: int | None = None
+    completion: str = ""
+    exports: Sequence[str] = ()
+    value_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Crumb:
     name: str
     url: str
@@ -76,6 +88,19 @@ def render_container(
 ) -> str:
     """The children from the first row on, of `total`; `next_page` is where the others are."""
     template = _ENVIRONMENT.get_template("container.html")
+    return template.render(crumbs=crumbs, rows=rows, total=total, next_page=next_page, about=about, site=site)
+
+
+def render_disks(
+    crumbs: Sequence[Crumb],
+    rows: Sequence[DiskRow],
+    total: int,
+    next_page: str | None,
+    about: About,
+    site: str = "altostratus",
+) -> str:
+    """As `render_container`, for the container of disks."""
+    template = _ENVIRONMENT.get_template("disks.html")
     return template.render(crumbs=crumbs, rows=rows, total=total, next_page=next_page, about=about, site=site)
 
 

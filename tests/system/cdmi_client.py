@@ -12,6 +12,7 @@ import falcon.testing
 from backends.cloud import Cloud
 from backends.cloud.queries import run_page
 from backends.model import Caller
+from backends.opened import OpenedDisks
 from backends.store.database import Database
 from backends.values import Values
 from cdmi_server.application import add_cdmi
@@ -29,8 +30,8 @@ DOMAIN = "application/cdmi-domain"
 class Authenticated:
     """Puts one caller's cloud where authentication puts it, a new one for each request as there."""
 
-    def __init__(self, database: Database, caller: Caller, folder: Path) -> None:
-        self.make = lambda: Cloud(database, caller, {}, "small", Values(folder))
+    def __init__(self, database: Database, caller: Caller, folder: Path, opened: OpenedDisks | None) -> None:
+        self.make = lambda: Cloud(database, caller, {}, "small", Values(folder), opened)
 
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
         request.context.cloud = self.make()
@@ -39,8 +40,15 @@ class Authenticated:
 class Client:
     """Speaks 1.1.1 below /cdmi/ and 2.0 below /cdmi/2.0.0/, and plain HTTP in both."""
 
-    def __init__(self, database: Database, caller: Caller, folder: Path, site: Site | None = None) -> None:
-        app = falcon.App(middleware=[Authenticated(database, caller, folder)])
+    def __init__(
+        self,
+        database: Database,
+        caller: Caller,
+        folder: Path,
+        site: Site | None = None,
+        opened: OpenedDisks | None = None,
+    ) -> None:
+        app = falcon.App(middleware=[Authenticated(database, caller, folder, opened)])
         add_cdmi(app, site or Site())
         self.http = falcon.testing.TestClient(app)
         self.caller = caller

@@ -9,11 +9,15 @@ from uuid import UUID, uuid4
 import pytest
 from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT
 from cdmi_client import Client as CdmiClient
+from lxml import html
 from occi_client import COMPUTE, STORAGE, STORAGE_LINK, action
 from occi_client import Client as OcciClient
+from test_cdmi_objects import noted_statements
 
 from backends.cloud import Cloud
+from backends.opened import OpenedDisks
 from backends.store.database import Connection, Database
+from cdmi_server.site import Site
 from renderers.cdmi.objectid import DOCUMENTATION_ENTERPRISE, encode
 from tests.conftest import GIB
 
@@ -201,6 +205,50 @@ def test_the_container_of_disks_is_always_there_and_holds_nothing_else(cdmi: Cdm
     assert cdmi.send("GET", "/cdmi/disks/a", CONTAINER).status_code == 301
     assert cdmi.plain("GET", "/cdmi/disks/").text.splitlines() == ["a/", "b/", "c/"]
     assert 'href="./a/"' in cdmi.plain("GET", "/cdmi/disks/", Accept="text/html").text
+
+
+def test_the_page_of_disks_tells_people_what_each_is_and_where_its_bytes_are(
+    database: Database, cloud: Cloud, sql: Connection, host: str, tmp_path: Path
+) -> None:
+    cdmi = CdmiClient(database, cloud.caller, tmp_path, Site(page_size=3), OpenedDisks(host, tmp_path / "opened"))
+    sql.execute(
+        "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal, heartbeat_at)"
+        " VALUES ('store1', 0, 0, %s, 'none', 'iscsi', '192.0.2.7:3260', now() + interval '1 day')",
+        [2**40],
+    )
+    beside = {"cdmi_assignedsize": str(GIB), "altostratus_pool": "file"}
+    to_some = {"OCCI/iSCSI": {"permissions": []}}
+    outside = {"Network/iSCSI": {"permissions": ["iqn.2026-01.org.example:outside"]}}
+    make(cdmi, "a%20b", metadata=beside, exports=to_some)
+    make(cdmi, "b", exports=to_some | outside)
+    make(cdmi, "c", metadata=beside)
+    settle(sql)
+    make(cdmi, "d", metadata=beside | {"cdmi_assignedsize": str(2 * GIB)})
+    sql.execute("UPDATE disk SET state = 'error', state_message = 'it <b>burnt</b>' WHERE name = 'c'")
+
+    def rows(path: str) -> list[list[str]]:
+        page = html.document_fromstring(cdmi.plain("GET", path, Accept="text/html").text)
+        table = page.xpath("//table[.//th='Exports']")[0]
+        return [
+            [*(cell.text_content() for cell in row.iter("td")), *(link.get("href") for link in row.iter("a"))]
+            for row in table.xpath("tbody/tr")
+        ]
+
+    with noted_statements() as noted:
+        assert rows("/cdmi/disks/") == [
+            ["a b/", "1.0 GiB", "Complete", "OCCI/iSCSI", "Download", "./a%20b/", "./a%20b/value"],
+            ["b/", "1.0 GiB", "Complete", "OCCI/iSCSI, iSCSI", "Download", "./b/", "./b/value"],
+            ["c/", "1.0 GiB", "Error: it <b>burnt</b>", "", "", "./c/"],
+        ]
+    with noted_statements() as fewer:
+        assert rows("/cdmi/2.0.0/disks/?from=3") == [["d/", "2.0 GiB", "Processing", "", "", "./d/"]]
+    assert len(noted) == len(fewer)
+    first = cdmi.plain("GET", "/cdmi/disks/", Accept="text/html").text
+    assert 'href="?from=3"' in first
+    assert "3 of 4" in first
+    assert 'rel="next"' not in cdmi.plain("GET", "/cdmi/disks/?from=3", Accept="text/html").text
+    assert "nothing here" in cdmi.plain("GET", "/cdmi/disks/?from=4", Accept="text/html").text
+    assert cdmi.plain("GET", "/cdmi/disks/?from=x", Accept="text/html").status_code == 400
 
 
 def test_the_capabilities_of_disks_have_nodes_of_their_own(cdmi: CdmiClient) -> None:

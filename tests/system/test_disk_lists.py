@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import falcon.testing
 import pytest
 from cdmi_client import CONTAINER, DATAOBJECT
 from cdmi_client import Client as CdmiClient
@@ -32,6 +33,10 @@ class User:
 
     def status(self, method: str, path: str, media_type: str = CONTAINER, body: object = None) -> int:
         return self.cdmi.send(method, path, media_type, body).status_code
+
+    def page(self) -> falcon.testing.Result:
+        """Of all disks."""
+        return self.cdmi.plain("GET", "/cdmi/disks/", Accept="text/html")
 
     def set_list(self, *entries: Entry, on: str = "disks/") -> int:
         acl = [
@@ -120,8 +125,13 @@ def test_who_may_not_read_sees_nothing_of_disks(admin: User, alice: User, carol:
     assert carol.cdmi.plain("GET", "/cdmi/disks/data/value").status_code == 403
     assert carol.status("PUT", "/cdmi/disks/data/", CONTAINER, {"copy": "/disks/data/cdmi_snapshots/before/"}) == 400
     assert carol.occi.send("DELETE", disk).status_code == 403
+    assert carol.page().status_code == 403
+    assert "1.0 GiB" in alice.page().text
     identity = alice.cdmi.send("GET", "/cdmi/disks/data/?objectID", CONTAINER).json["objectID"]
     assert carol.status("GET", f"/cdmi/cdmi_objectid/{identity}/") == 403
+    assert admin.set_list(("alice", ALL, "0x3"), ("carol", READING, "0x0")) == 204
+    shown = carol.page().text
+    assert ("data/" in shown, "1.0 GiB" in shown) == (True, False)
 
 
 def test_disks_have_the_list_of_the_root_too_and_the_admin_mends_it(

@@ -4,6 +4,9 @@
 SELECT d.shown_name FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
 ORDER BY d.shown_name LIMIT %(limit)s OFFSET %(offset)s
 
+-- name: count
+SELECT count(*) FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting AND d.snapshot_of IS NULL
+
 -- name: owner
 -- A snapshot is its disk's.
 SELECT d.project_id, coalesce(p.owner, d.owner) FROM disk d LEFT JOIN disk p ON p.id = d.snapshot_of
@@ -21,11 +24,13 @@ SELECT d.id,
     coalesce(CASE d.pool WHEN 'file' THEN d.host = %(here)s
         WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s)
         WHEN 'iscsi' THEN d.host IS NOT NULL AND EXISTS (SELECT FROM host h WHERE h.name = %(here)s AND h.pool = 'file')
-        END, false)
+        END, false),
+    d.restricted, EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND g.attachment_id IS NULL)
 FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
     ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
 LEFT JOIN LATERAL (SELECT state, message, percent FROM disk_write WHERE disk_id = d.id ORDER BY sequence DESC LIMIT 1) w ON true
-WHERE p.project_id = %(project)s AND p.shown_name = %(name)s AND NOT p.deleting AND p.snapshot_of IS NULL
+WHERE p.project_id = %(project)s AND p.shown_name = ANY(%(names)s) AND NOT p.deleting AND p.snapshot_of IS NULL
+ORDER BY p.shown_name
 
 -- name: snapshots
 SELECT d.shown_name FROM disk d WHERE d.snapshot_of = %(id)s AND NOT d.deleting ORDER BY d.sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxml import html as lxml_html
 
-from renderers.cdmi.html import About, Crumb, Export, Row, render_container
+from renderers.cdmi.html import About, Crumb, DiskRow, Export, Row, render_container, render_disks
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -12,9 +12,14 @@ HOSTILE = "<script>alert(1)</script>\"'&"
 def test_whatever_users_wrote_is_text_on_the_page_of_a_container() -> None:
     about = About(HOSTILE, f"Error: {HOSTILE}", 0, [Export(HOSTILE, HOSTILE, [HOSTILE, HOSTILE])])
     rows = [Row(HOSTILE, "./x", HOSTILE, 1, HOSTILE, HOSTILE)]
-    rendered = render_container([Crumb(HOSTILE, "/")], rows, 1, None, about)
-    assert "<script" not in rendered
-    assert lxml_html.document_fromstring(rendered).text_content().count(HOSTILE) == 12
+    crumbs = [Crumb(HOSTILE, "/")]
+    disks = [DiskRow(HOSTILE, "./x", 1, HOSTILE, [HOSTILE, HOSTILE], "./x/value")]
+    for rendered, count in (
+        (render_container(crumbs, rows, 1, None, about), 12),
+        (render_disks(crumbs, disks, 1, None, about), 12),
+    ):
+        assert "<script" not in rendered
+        assert lxml_html.document_fromstring(rendered).text_content().count(HOSTILE) == count
 
 
 def test_the_page_tells_who_may_have_a_disk_and_of_its_size_and_state() -> None:
