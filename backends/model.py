@@ -392,7 +392,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A persistent disk whose life is independent of any machine."""
+    """A persistent disk, whose life is independent of any machine, or a volatile one."""
 
     id: UUID
     project_id: UUID
@@ -417,6 +417,8 @@ class Disk:
     """Nobody writes to it, so any number of machines may have it."""
     shared_pool: UUID | None = None
     """The shared folder that it is in."""
+    volatile: bool = False
+    """It goes with the machine that it is attached to when that is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,6 +552,7 @@ class NewDisk:
     read_only: bool = False
     host: str | None = None
     """The storage host asked for, whose pool is ISCSI; None: any."""
+    volatile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ SHOWING = AceMask.READ_METADATA | AceMask.LIST_CONTAINER | AceMask.READ_ACL
 SIZE = "cdmi_assignedsize"
 POOL = "altostratus_pool"
 READ_ONLY = "altostratus_readonly"
-"""Not the standard's, which has no words for where a disk is and for what is written once and read by many."""
+VOLATILE = "altostratus_volatile"
+"""Not the standard's, which has no words for where a disk is, for what is written once and read by many, and for what
+ends with a machine."""
 
 
 def all_fields(call: Call) -> dict[str, Any]:
@@ -153,6 +155,7 @@ def _items(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
         SIZE: str(disk.size_bytes),
         POOL: disk.pool.value,
         READ_ONLY: shown_boolean(disk.read_only),
+        VOLATILE: shown_boolean(disk.volatile),
         "cdmi_size": str(disk.size_bytes),
         "cdmi_ctime": format_time(disk.created_at),
     }

@@ -17,7 +17,7 @@ from backends.model import Pool
 from backends.objects import DISKS, PROCESSING, SNAPSHOTS, Address
 from cdmi_server import bodies, container, disk_value, disk_views, exports, policies
 from cdmi_server.call import Call
-from cdmi_server.disk_views import POOL, READ_ONLY, SIZE, shown_boolean
+from cdmi_server.disk_views import POOL, READ_ONLY, SIZE, VOLATILE, shown_boolean
 from cdmi_server.metadata import changed_metadata, new_metadata
 from cdmi_server.negotiation import (
     Profile,
@@ -33,6 +33,9 @@ from renderers.cdmi.representation import CONTAINER, Version
 T = TypeVar("T")
 
 METHODS = "GET, HEAD, PUT, PATCH, DELETE"
+OBEYED = {SIZE, POOL, READ_ONLY, VOLATILE}
+"""Items of metadata that say what a disk is."""
+BOOLEANS = {shown_boolean(value): value for value in (True, False)}
 
 
 def names_of(call: Call) -> tuple[str, ...] | None:
@@ -203,9 +206,9 @@ def _split(call: Call, metadata: Mapping[str, Any]) -> Asked:
     own = {
         name: value
         for name, value in metadata.items()
-        if (not name.startswith("cdmi_") or name in policies.OF_DISKS) and name not in (POOL, READ_ONLY)
+        if (not name.startswith("cdmi_") or name in policies.OF_DISKS) and name not in OBEYED
     }
-    others = sorted(metadata.keys() - own.keys() - {SIZE, POOL, READ_ONLY, "cdmi_acl"})
+    others = sorted(metadata.keys() - own.keys() - OBEYED - {"cdmi_acl"})
     if others:
         raise Invalid(f"{', '.join(others)} means nothing for a disk: expected {SIZE} and items of your own")
     wishes = DiskWishes()
@@ -221,9 +224,9 @@ def _split(call: Call, metadata: Mapping[str, Any]) -> Asked:
         if host is not None:
             wishes["host"] = host
     if READ_ONLY in metadata:
-        wishes["read_only"] = _one_of(
-            READ_ONLY, metadata[READ_ONLY], {shown_boolean(value): value for value in (True, False)}
-        )
+        wishes["read_only"] = _one_of(READ_ONLY, metadata[READ_ONLY], BOOLEANS)
+    if VOLATILE in metadata:
+        wishes["volatile"] = _one_of(VOLATILE, metadata[VOLATILE], BOOLEANS)
     return Asked(wishes, own)
 
 

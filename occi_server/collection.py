@@ -155,8 +155,10 @@ def act_on_all(
 def delete_all(cloud: Cloud, selection: Sequence[Selected]) -> None:
     """Deletes all of it or nothing; what another's deletion takes along is passed over, links being the last."""
     with cloud.atomically():
-        members = [(part.kind, part.deletable_ids(cloud)) for part in selection]
+        members = [(part, part.deletable_ids(cloud)) for part in selection]
         cloud.hold([found for _, ids in members for found in ids])
-        for kind, ids in members:
+        for part, ids in members:
+            left = set(part.deletable_ids(cloud))
             for found in reversed(ids):  # snapshots, which go with their storage, are younger than that
-                kind.delete(cloud, found)
+                if found in left:
+                    part.kind.delete(cloud, found)

@@ -1,4 +1,5 @@
-"""What a storage can be asked for beyond the standard: the pool or host that has it, and that nobody writes to it."""
+"""What a storage can be asked for beyond the standard: the pool or host that has it, that nobody writes to it, and that
+it ends with its compute."""
 
 from __future__ import annotations
 
@@ -22,29 +23,47 @@ TITLES = {
 
 
 def storage_options(site: Site) -> tuple[MixinType[Disk], ...]:
-    """A mixin for each pool, of which one is named at the creation, and the one of disks that are read only."""
-    read_only: Attribute[Disk] = Attribute(
-        f"{site.attribute_prefix}.storage.readonly",
-        values.boolean(),
-        lambda disk: disk.read_only,
-        "read_only",
-        required=True,
-        description="Whether nobody may write to it, so that it can be linked to many computes",
-    )
+    """A mixin for each pool, of which one is named at the creation, those of disks that are read only, and volatile."""
     return (
         *(_of_pool(site, pool) for pool in Pool),
-        MixinType(
-            Mixin(
-                CategoryId(f"{site.scheme_prefix}storage#", "readonly"),
-                "Storage that many computes only read",
-                applies=(names.STORAGE,),
-                attributes=(read_only.definition(),),
-                location="/mixin/readonly/",
-            ),
-            (read_only,),
-            carried_by=lambda disk: disk.read_only,
-            equals={"read_only": True},
+        _said_of_it(
+            site,
+            "readonly",
+            "read_only",
+            "Storage that many computes only read",
+            "Whether nobody may write to it, so that it can be linked to many computes",
         ),
+        _said_of_it(
+            site,
+            "volatile",
+            "volatile",
+            "Storage that ends with its compute",
+            "Whether it is deleted with the compute that it is linked to then",
+        ),
+    )
+
+
+def _said_of_it(site: Site, term: str, field: str, title: str, description: str) -> MixinType[Disk]:
+    """By an attribute that is true or false."""
+    attribute: Attribute[Disk] = Attribute(
+        f"{site.attribute_prefix}.storage.{term}",
+        values.boolean(),
+        lambda disk: bool(getattr(disk, field)),
+        field,
+        required=True,
+        description=description,
+    )
+    return MixinType(
+        Mixin(
+            CategoryId(f"{site.scheme_prefix}storage#", term),
+            title,
+            applies=(names.STORAGE,),
+            attributes=(attribute.definition(),),
+            location=f"/mixin/{term}/",
+        ),
+        (attribute,),
+        carried_by=lambda disk: bool(getattr(disk, field)),
+        equals={field: True},
     )
 
 

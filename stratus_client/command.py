@@ -283,7 +283,7 @@ def restart(wanted: tuple[str, ...], method: str | None, as_json: bool) -> None:
 def delete(wanted: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Delete machines for good.
 
-    Attached disks and networks stay.
+    Attached networks stay, and disks that aren't volatile.
     """
     server, settings = _connect()
     found = _found(server, wanted)

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 from backends.acl import AceMask
 from backends.cloud.copies import check_no_copies, check_not_copied, check_not_written
-from backends.cloud.disk_rights import READ, WRITE, DiskRightsDoor
+from backends.cloud.disk_removal import DiskRemovalDoor
+from backends.cloud.disk_rights import READ, WRITE
 from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_not_attached, check_not_exported, fill_with_image
 from backends.cloud.images import ImageDoor
@@ -26,7 +27,7 @@ LEAST_DISK_BYTES = 2**20
 
 class DiskChanges(TypedDict, total=False):
     """size_bytes only grows (`Invalid`); image_name, pool and host can't change (`NotApplicable`), read_only not while
-    it is attached (`Conflict`)."""
+    it is attached (`Conflict`), and not together with volatile (`Invalid`)."""
 
     title: str | None
     summary: str | None
@@ -35,10 +36,11 @@ class DiskChanges(TypedDict, total=False):
     pool: Pool
     host: str
     read_only: bool
+    volatile: bool
 
 
-class DiskDoor(DiskRightsDoor, ImageDoor):
-    """A disk's life is independent of any machine."""
+class DiskDoor(DiskRemovalDoor, ImageDoor):
+    """A disk's life is independent of any machine, unless it is volatile."""
 
     def disks(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Disk]:
         return self._many(DISKS, where, page)
@@ -88,6 +90,7 @@ class DiskDoor(DiskRightsDoor, ImageDoor):
         stores what differs.
         """
         check_range("the size in bytes", size_bytes, LEAST_DISK_BYTES, MOST_DISK_BYTES)
+        _check_has_one_machine(read_only=new.read_only, volatile=new.volatile)
         size_bytes = -(-size_bytes // 512) * 512
         disk_id = new.id or uuid4()
         chosen = source.pool if source else new.pool or (Pool.FILE if image else None)
@@ -120,6 +123,7 @@ class DiskDoor(DiskRightsDoor, ImageDoor):
                 "shared_pool": place.shared_pool if place else None,
                 "owner": self._caller.user_name,
                 "read_only": new.read_only,
+                "volatile": new.volatile,
                 "state_message": "" if host else waiting_message(connection, need),
             },
         )
@@ -140,6 +144,11 @@ class DiskDoor(DiskRightsDoor, ImageDoor):
                 raise NotApplicable("a storage is made from an image or not: its image can't change; make a new one")
             if values.keys() & {"pool", "host"}:
                 raise NotApplicable(f"the storage {disk_id} is in the pool {disk.pool} and stays there: make a new one")
+            _check_has_one_machine(
+                read_only=changes.get("read_only", disk.read_only), volatile=changes.get("volatile", disk.volatile)
+            )
+            if "volatile" in values and disk.snapshot_of is not None:
+                raise NotApplicable(f"the storage {disk_id} is a snapshot, which goes with its disk anyway")
             if "read_only" in values:
                 check_not_attached(connection, disk_id)
                 check_not_exported(connection, disk_id)
@@ -159,28 +168,7 @@ class DiskDoor(DiskRightsDoor, ImageDoor):
             machine_id = self._attached_to(connection, disk_id)
             if machine_id is not None:
                 raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")
-            check_not_exported(connection, disk_id)
-            for snapshot in self._snapshots_of(connection, disk_id):
-                self._remove_disk(connection, snapshot, disk.host)
-            self._remove_disk(connection, disk_id, disk.host)
-
-    def _remove_disk(self, connection: Connection, disk_id: UUID, host: str | None) -> None:
-        connection.execute(
-            "DELETE FROM disk_lease l USING disk d WHERE d.id = %s AND l.disk_id = d.id AND d.observed_generation = 0",
-            [disk_id],
-        )
-        self._update(connection, "disk", disk_id, {"deleting": True})
-        if host is None:
-            connection.execute("DELETE FROM tagging WHERE resource_id = %s", [disk_id])
-            connection.execute("DELETE FROM disk WHERE id = %s", [disk_id])
-        self._converge(connection, host, Kind.DISK, disk_id)
-
-    @staticmethod
-    def _snapshots_of(connection: Connection, disk_id: UUID) -> Sequence[UUID]:
-        rows = connection.execute(
-            "SELECT id FROM disk WHERE snapshot_of = %s AND NOT deleting ORDER BY sequence FOR UPDATE", [disk_id]
-        )
-        return [row[0] for row in rows.fetchall()]
+            self._remove_disk(connection, disk)
 
     def disk_online(self, disk_id: UUID) -> Disk:
         return self._disk_action(disk_id, "online")
@@ -325,6 +313,11 @@ def _host_of_image(connection: Connection, image: Image) -> str | None:
     """The only one that has it; None where any may."""
     row = connection.execute("SELECT host FROM image WHERE id = %s", [image.id]).fetchone()
     return row[0] if row else None
+
+
+def _check_has_one_machine(*, read_only: bool, volatile: bool) -> None:
+    if read_only and volatile:
+        raise Invalid("a storage is read-only or volatile, not both: what many computes read ends with none of them")
 
 
 def _place_of(disk: Disk) -> str:

@@ -103,7 +103,9 @@ class Door:
             yield
 
     def hold(self, resource_ids: Sequence[UUID]) -> None:
-        """Keeps machines, disks and networks from changing until the end of `atomically`, and machines with such disks.
+        """Keeps machines, disks and networks from changing until the end of `atomically`.
+
+        Machines with such disks too, and disks that go with such machines.
 
         All at once and in one order, before anything else: else two who change several could wait for each other, or
         for an agent that gives back room on the host while a member of the collection waits for it.
@@ -112,7 +114,8 @@ class Door:
             attached_to = connection.execute(
                 "SELECT machine_id FROM attachment WHERE disk_id = ANY(%s)", [list(resource_ids)]
             ).fetchall()
-            held = [*resource_ids, *(row[0] for row in attached_to)]
+            volatile = connection.execute(query("disks.volatile_of"), {"machines": list(resource_ids)}).fetchall()
+            held = [*resource_ids, *(row[0] for row in (*attached_to, *volatile))]
             for table in GENERATIONS:
                 connection.execute(f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [held])
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import TypedDict
 from uuid import UUID, uuid4
 
+from backends.cloud.disk_removal import DiskRemovalDoor
 from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_permits, first_restricted
 from backends.cloud.groups import GroupDoor
@@ -62,7 +63,7 @@ class MachineChanges(TypedDict, total=False):
     user_data: str | None
 
 
-class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
+class MachineDoor(LinkDoor, DiskRemovalDoor, ImageDoor, GroupDoor):
     """Machines, with their interfaces and attachments."""
 
     def machines(self, where: Filter = NO_FILTER, page: Page = EVERYTHING) -> Sequence[Machine]:
@@ -207,17 +208,23 @@ class MachineDoor(LinkDoor, ImageDoor, GroupDoor):
         return values
 
     def delete_machine(self, machine_id: UUID) -> None:
-        """Gone for everybody at once; the agent then takes the domain, its root disk and its ports away."""
+        """Gone for everybody at once, with its volatile disks; the agents then take away what there is of it.
+
+        `NotAllowed`: all of it stays, since the caller may not delete one of these disks.
+        """
         with self._change() as connection:
             machine = self._one(MACHINES, machine_id, lock=True)
+            volatile = self._volatile_disks(connection, machine_id)
             if machine.host is None:
                 connection.execute("DELETE FROM interface WHERE machine_id = %s", [machine_id])
                 connection.execute("DELETE FROM attachment WHERE machine_id = %s", [machine_id])
                 connection.execute("DELETE FROM tagging WHERE resource_id = %s", [machine_id])
                 connection.execute("DELETE FROM machine WHERE id = %s", [machine_id])
-                return
-            self._update(connection, "machine", machine_id, {"deleting": True})
-            self._converge(connection, machine.host, Kind.MACHINE, machine_id)
+            else:
+                self._update(connection, "machine", machine_id, {"deleting": True})
+                self._converge(connection, machine.host, Kind.MACHINE, machine_id)
+            for disk in volatile:
+                self._remove_disk(connection, disk)
 
     def start_machine(self, machine_id: UUID) -> Machine:
         """With no room free it waits, and starts when there is."""

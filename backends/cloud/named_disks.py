@@ -71,6 +71,7 @@ class NamedDisk:
     """How far that has come."""
     is_within_reach: bool
     """Of this gateway's own host, which has its pool, or logs in where it is served."""
+    volatile: bool
     is_restricted: bool
     """To certain machines."""
     is_exported: bool
@@ -88,6 +89,7 @@ class DiskWishes(TypedDict, total=False):
     pool: Pool
     host: str
     read_only: bool
+    volatile: bool
 
 
 class NamedDiskDoor(DiskDoor):
@@ -222,5 +224,5 @@ def _named_disk(row: Row) -> NamedDisk:
     return NamedDisk(
         row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
         row[10], row[11], row[12], row[13], row[14], row[15], WriteState(row[16]) if row[16] else None,
-        row[17] or "", row[18] or 0, row[19], row[20], row[21],
+        row[17] or "", row[18] or 0, row[19], row[20], row[21], row[22],
     )  # fmt: skip

@@ -154,7 +154,7 @@ def reservation_from_row(row: Row) -> Reservation:
 def disk_from_row(row: Row) -> Disk:
     return Disk(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], DiskState(row[8]), DiskState(row[9]), row[10],
-        row[11], _tags_from(row[12]), Pool(row[13]), row[14], row[15], row[16], row[17],
+        row[11], _tags_from(row[12]), Pool(row[13]), row[14], row[15], row[16], row[17], row[18],
     )  # fmt: skip
 
 
@@ -205,9 +205,9 @@ DISKS = Table(
     "SELECT r.id, r.project_id, r.title, r.summary, r.size_bytes, r.image_id, i.name, r.host, r.wanted,"
     " r.state, r.state_message, r.created_at, "
     + _tags("r.id")
-    + ", r.pool, r.restricted, r.snapshot_of, r.read_only, r.shared_pool FROM disk r"
+    + ", r.pool, r.restricted, r.snapshot_of, r.read_only, r.shared_pool, r.volatile FROM disk r"
     " LEFT JOIN image i ON i.id = r.image_id AND NOT i.deleting",
-    _columns("summary", "size_bytes", "pool", "host", "read_only") | IMAGE_FILTER,
+    _columns("summary", "size_bytes", "pool", "host", "read_only", "volatile") | IMAGE_FILTER,
     disk_from_row,
 )
 INTERFACES = Table(

@@ -110,6 +110,32 @@ def test_who_may_only_read_changes_nothing_of_disks(
     assert carol.occi.document(disk)["title"] == "data"
 
 
+def test_a_compute_is_deleted_with_its_volatile_disk_by_who_may_delete_both(
+    admin: User, alice: User, carol: User, sql: Connection
+) -> None:
+    disk = storage_of(
+        make(alice.cdmi, "data", metadata={"cdmi_assignedsize": str(GIB), "altostratus_volatile": "true"})
+    )
+    settle(sql)
+    compute = carol.occi.make("/compute/", COMPUTE)
+    ends = f'occi.core.source="{compute}", occi.core.target="{disk}"'
+    link = carol.occi.make("/storagelink/", STORAGE_LINK, attributes=ends)
+    writing, asked = (
+        f"{READING}|CDMI_ACE_WRITE_OBJECT",
+        sql.execute("SELECT count(*) FROM procrastinate_jobs").fetchone(),
+    )
+    assert admin.set_list(("OWNER@", ALL, "0x3"), ("carol", writing, "0x3")) == 204
+    for path in (compute, "/compute/", "/"):
+        refused = carol.occi.send("DELETE", path)
+        assert (refused.status_code, "detach it first" in refused.text) == (403, True), refused.text
+    assert carol.occi.send("GET", compute).status_code == carol.occi.send("GET", link).status_code == 200
+    assert sql.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == asked
+
+    assert carol.occi.send("DELETE", link).status_code == 200
+    assert carol.occi.send("DELETE", compute).status_code == 200
+    assert alice.status("GET", "/cdmi/disks/data/") == 200
+
+
 def test_who_may_not_read_sees_nothing_of_disks(admin: User, alice: User, carol: User, sql: Connection) -> None:
     disk = storage_of(make(alice.cdmi, "data"))
     settle(sql)

@@ -1,7 +1,8 @@
 """The agent killed before and after each step of everything that it does; the next one finishes it.
 
 Covered, each at every step (see `stepwise`): a machine (with a root disk, an interface, an attached disk) made,
-started, stopped, restarted, grown, suspended, hibernated, deleted together with its network and disk; disk and
+started, stopped, restarted, grown, suspended, hibernated, deleted together with its network and disk, or with a
+volatile disk and its snapshot; disk and
 interface plugged into a running guest, and out of a stopped one; limits of an interface set, changed, lifted; a disk
 made, grown at rest and in a running guest, copied from one at rest and from a running guest, opened, written, replaced
 by an image, deleted; a network made, taken down, deleted; an image saved from a machine at rest and from a running one.
@@ -71,6 +72,14 @@ def a_machine(cloud: Cloud) -> Machine:
             attachments=(NewAttachment(the_disk(cloud)),),
         )
     )
+
+
+def a_volatile_disk(cloud: Cloud) -> Disk:
+    return cloud.create_disk(NewDisk(size_bytes=MIB, volatile=True))
+
+
+def a_machine_with_the_disk(cloud: Cloud) -> Machine:
+    return cloud.create_machine(NewMachine(memory_mib=32, attachments=(NewAttachment(the_disk(cloud)),)))
 
 
 def a_plain_machine(cloud: Cloud) -> Machine:
@@ -199,6 +208,10 @@ SCENARIOS: dict[str, tuple[list[Any], Callable[[Cloud], Any]]] = {
         lambda cloud: cloud.suspend_machine(the_machine(cloud), SuspendMethod.HIBERNATE),
     ),
     "machine deleted with all it has": (MACHINE, delete_all),
+    "machine deleted with its volatile disk": (
+        [a_volatile_disk, a_snapshot, a_machine_with_the_disk],
+        lambda cloud: cloud.delete_machine(the_machine(cloud)),
+    ),
     "disk and interface plugged": ([a_plain_machine_and_things_to_plug], plug_both),
     "disk and interface unplugged": ([*MACHINE, stop], unplug_both),
     "group joined": ([a_group, a_plain_machine], join),

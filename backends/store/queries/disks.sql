@@ -25,7 +25,7 @@ SELECT d.id,
         WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s)
         WHEN 'iscsi' THEN d.host IS NOT NULL AND EXISTS (SELECT FROM host h WHERE h.name = %(here)s AND h.pool = 'file')
         END, false),
-    d.restricted, EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND g.attachment_id IS NULL)
+    d.volatile, d.restricted, EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND g.attachment_id IS NULL)
 FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
     ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
 LEFT JOIN LATERAL (SELECT state, message, percent FROM disk_write WHERE disk_id = d.id ORDER BY sequence DESC LIMIT 1) w ON true
@@ -54,6 +54,19 @@ WHERE d.id = %(above)s AND d.project_id = %(project)s AND NOT d.deleting AND d.s
 UNION ALL
 SELECT ARRAY['disks'] FROM stored_object o
 WHERE o.id = %(id)s AND o.parent_id = %(project)s AND o.project_id = %(project)s AND o.name = 'disks'
+
+-- name: volatile_of
+-- Of machines: those that go with them, and their snapshots.
+SELECT d.id FROM attachment a JOIN disk v ON v.id = a.disk_id JOIN disk d ON v.id IN (d.id, d.snapshot_of)
+WHERE a.machine_id = ANY(%(machines)s) AND v.volatile AND NOT a.deleting AND NOT d.deleting
+
+-- name: forget
+-- One that no host has: a machine that still has it is being deleted.
+WITH untagged AS (
+    DELETE FROM tagging
+    WHERE resource_id = %(id)s OR resource_id IN (SELECT id FROM attachment WHERE disk_id = %(id)s)
+)
+DELETE FROM attachment WHERE disk_id = %(id)s
 
 -- name: set_name
 UPDATE disk SET name = %(name)s, metadata = %(metadata)s, fields = %(fields)s WHERE id = %(id)s
