@@ -139,8 +139,9 @@ def test_a_vlan_that_is_not_for_users_or_taken_is_refused(hosts: tuple[Host, Hos
     assert hosts[0].vlans("wire") == {100}
 
 
-def test_an_uplink_that_the_host_needs_itself_is_refused(hosts: tuple[Host, Host]) -> None:
-    run("ip", "-n", hosts[0].namespace, "address", "add", "192.0.2.1/24", "dev", "wire")
+@pytest.mark.parametrize("address", ["192.0.2.1/24", "2001:db8::1/64"])
+def test_an_uplink_that_the_host_needs_itself_is_refused(hosts: tuple[Host, Host], address: str) -> None:
+    run("ip", "-n", hosts[0].namespace, "address", "add", address, "dev", "wire")
     with inside(hosts[0].namespace), pytest.raises(NetworkDriverError, match="addresses of the host"):
         hosts[0].networks.ensure_network(network(100))
 

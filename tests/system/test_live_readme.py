@@ -57,7 +57,7 @@ def terminal(gateway: Gateway, tmp_path: Path, key: Path) -> Terminal:
 def test_the_readme_s_disk_is_made_filled_read_kept_and_let_out(
     gateway: Gateway, terminal: Terminal, key: Path
 ) -> None:
-    make, attach, keep, let_out = blocks_of("A disk in two standards")
+    make, attach, keep, go_back, let_out = blocks_of("A disk in two standards")
     typed = terminal.typed
 
     with gateway.client() as http:
@@ -80,10 +80,11 @@ def test_the_readme_s_disk_is_made_filled_read_kept_and_let_out(
             assert typed(rest.splitlines()[-1]) == "bytes of mine\n"
 
             terminal.given |= {"LINK": link}
-            take, look, *clone, detach, back = keep.replace("\\\n", "").splitlines()
+            take, look, clone = keep.replace("\\\n", "").splitlines()
+            detach, back = go_back.splitlines()
             typed(settings, take, look)
             eventually(lambda: is_complete("papers/cdmi_snapshots/before"), "the snapshot")
-            typed(settings, *clone, detach)
+            typed(settings, clone, detach)
             eventually(lambda: is_complete("copy"), "the copy")
             eventually(lambda: not user.http.get(link).is_success, "the link's end")
             eventually(lambda: "is attached" not in typed(settings, back), "the disk's coming free")
