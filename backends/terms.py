@@ -12,6 +12,8 @@ TERM = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 IQN = re.compile(r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)+(:[a-z0-9.:-]+)?")
 MOST_IQN_CHARACTERS = 223
+WORLD_WIDE = re.compile(r"eui\.[0-9a-f]{16}|naa\.[125c-f][0-9a-f]{15}")
+"""The other names that LIO takes."""
 USER_DATA_MAX_BYTES = 16 * 1024
 HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
@@ -25,10 +27,12 @@ def check_term(what: str, value: str) -> None:
 
 
 def check_initiator(value: str) -> None:
-    """RFC 3720 §3.2.6.3, of which only the `iqn.` form is taken."""
-    if len(value) > MOST_IQN_CHARACTERS or not IQN.fullmatch(value):
+    """RFC 3720 §3.2.6.3, RFC 3980."""
+    is_iqn = len(value) <= MOST_IQN_CHARACTERS and IQN.fullmatch(value)
+    if not is_iqn and not WORLD_WIDE.fullmatch(value):
         raise Invalid(
-            f"the initiator is {value[:80]!r}; a name like iqn.2026-01.org.example:host in lower case is expected"
+            f"the initiator is {value[:80]!r}; a name like iqn.2026-01.org.example:host, eui.02004567a425678d or"
+            " naa.52004567ba64678d in lower case is expected"
         )
 
 

@@ -22,8 +22,8 @@ from renderers.cdmi.representation import CAPABILITY, Version
 
 SYSTEM = ""
 """The root of the tree: capabilities of the whole."""
-DISK, SERVED_DISK = "container/disk", "container/disk/served"
-"""The second is of disks that a storage host serves."""
+ALL_DISKS, DISK, SERVED_DISK = "container/disks", "container/disk", "container/disk/served"
+"""Of the container of disks, of a disk, and of one that a storage host serves."""
 DISK_VALUE = "dataobject/disk"
 """The bytes of a disk."""
 VERSION = "dataobject/dataobject_version"
@@ -32,8 +32,8 @@ FIXED_VALUE = "dataobject/disk/readonly"
 """Those of one that is read-only, and of a snapshot."""
 JSON_VALUES = "cdmi_valuetransferencoding_json"
 """2.0 alone has it."""
-EXPORT_ISCSI = "cdmi_export_iscsi"
-"""A cloud with a storage host has it."""
+EXPORT_ISCSI, EXPORT_CONTAINER_ISCSI = "cdmi_export_iscsi", "cdmi_export_container_iscsi"
+"""A cloud with a storage host has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,9 @@ class Capabilities:
 
     def _shown(self, call: Call, node: str) -> dict[str, str | list[str]]:
         hidden = {JSON_VALUES} if call.version is Version.V1 else set()
-        if EXPORT_ISCSI in self.nodes[node] and not call.cloud.serves_disks():
-            hidden.add(EXPORT_ISCSI)
+        of_storage_hosts = {EXPORT_ISCSI, EXPORT_CONTAINER_ISCSI}
+        if of_storage_hosts & self.nodes[node].keys() and not call.cloud.serves_disks():
+            hidden |= of_storage_hosts
         return {name: value for name, value in self.nodes[node].items() if name not in hidden}
 
     def _fields(self, call: Call, node: str) -> dict[str, object]:

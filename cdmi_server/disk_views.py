@@ -13,7 +13,7 @@ from backends.model import Pool
 from backends.objects import COMPLETE, DISKS, SNAPSHOTS, Address, Found, ObjectKind
 from cdmi_server import disk_value, exports, plain, policies
 from cdmi_server.call import Call
-from cdmi_server.capabilities import DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
+from cdmi_server.capabilities import ALL_DISKS, DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
 from cdmi_server.negotiation import accepted
 from cdmi_server.paths import domain_uri, escaped, uri_of
 from cdmi_server.views import common_fields, metadata_field, select
@@ -21,12 +21,11 @@ from renderers.cdmi import html, ranges
 from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import CONTAINER, format_time
 
-ALL = "container/disks"
 SNAPSHOT_NODE, SNAPSHOTS_NODE = "container/disk_snapshot", "container/disk_snapshots"
-"""Nodes of the capability tree; those of one disk are `DISK` and `SERVED_DISK`."""
+"""Nodes of the capability tree; the others are `ALL_DISKS`, `DISK` and `SERVED_DISK`."""
 CLAIMS = (
-    *claims(ALL, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
-    *claims(ALL, "cdmi_create_container", "cdmi_copy_container", "cdmi_acl", "cdmi_ctime", "cdmi_mtime"),
+    *claims(ALL_DISKS, "cdmi_list_children", "cdmi_list_children_range", "cdmi_read_metadata", "cdmi_modify_metadata"),
+    *claims(ALL_DISKS, "cdmi_create_container", "cdmi_copy_container", "cdmi_acl", "cdmi_ctime", "cdmi_mtime"),
     *claims(SNAPSHOT_NODE, "cdmi_read_metadata", "cdmi_delete_container"),
     *claims(SNAPSHOT_NODE, "cdmi_list_children", "cdmi_list_children_range"),
     *claims(SNAPSHOT_NODE, "cdmi_assignedsize", "cdmi_size", "cdmi_ctime"),
@@ -53,7 +52,7 @@ ends with a machine."""
 def all_fields(call: Call) -> dict[str, Any]:
     found = call.cloud.find_object(Address((DISKS,)))
     fields = common_fields(call, found)
-    fields["capabilitiesURI"] = uri_of_capabilities(call.version, ALL)
+    fields["capabilitiesURI"] = uri_of_capabilities(call.version, ALL_DISKS)
     fields["metadata"] = metadata_field(call, found)
     wants_children = "children" in call.selection or "childrenrange" in call.selection
     if wants_children and found.rights & AceMask.LIST_CONTAINER:

@@ -126,6 +126,7 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
     source = bodies.one_source(body, ("copy",))
     original = _source(call, body["copy"]) if source else None
     whole = call.version is Version.V2 and call.request.method == "PUT" and not (source or "snapshot" in body)
+    is_exported = False
     with call.cloud.atomically():
         call.cloud.hold([disk.id, *([original.id] if original else [])])
         disk = call.cloud.named_disk(disk.name)
@@ -133,17 +134,18 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         asked = Asked() if metadata is None else _split(call, metadata)
         call.cloud.change_named_disk(disk, asked.wishes, asked.own, fields)
         if "exports" in body or whole:
-            exports.change(call, disk, body.get("exports", {}))
+            is_exported = exports.change(call, disk, body.get("exports", {}))
         if "snapshot" in body:
             call.cloud.snapshot_named_disk(disk, bodies.field_text(body, "snapshot").removesuffix("/"))
         if original is not None:
             with denied_as_invalid("copy"):
                 call.cloud.restore_disk(disk.id, original.id)
-    call.response.status = falcon.HTTP_202 if source or "snapshot" in body else falcon.HTTP_204
+    # 1.1.1 §9.4.5, 2.0 §9.5.5: what adds or changes exports returns when that is done.
+    is_done = not (source or "snapshot" in body) and (not is_exported or call.cloud.is_export_done(disk.id))
+    call.response.status = falcon.HTTP_204 if is_done else falcon.HTTP_202
     if whole:
-        call.answer_json(
-            CONTAINER, disk_views.disk_fields(call, call.cloud.named_disk(disk.name)), status=falcon.HTTP_201
-        )
+        status = falcon.HTTP_201 if is_done else falcon.HTTP_202
+        call.answer_json(CONTAINER, disk_views.disk_fields(call, call.cloud.named_disk(disk.name)), status=status)
 
 
 def _changes(
@@ -168,6 +170,8 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
     if source is None and "size_bytes" not in asked.wishes:
         raise Invalid(f"{SIZE} is missing: expected the disk's size in bytes among the metadata")
     original = _source(call, body["copy"]) if source else None
+    if original is None and exports.wants_service(body.get("exports")) and call.cloud.serves_disks():
+        asked.wishes.setdefault("pool", Pool.ISCSI)
     with call.cloud.atomically():
         fields = bodies.other_fields(call.site, body)
         with denied_as_invalid("copy") if original else nullcontext():

@@ -6,7 +6,7 @@ storage host serves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -16,7 +16,16 @@ from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import Export
 from cdmi_server.call import Call
-from cdmi_server.capabilities import DISK, EXPORT_ISCSI, SERVED_DISK, SYSTEM, claims
+from cdmi_server.capabilities import (
+    ALL_DISKS,
+    DISK,
+    EXPORT_CONTAINER_ISCSI,
+    EXPORT_ISCSI,
+    SERVED_DISK,
+    SYSTEM,
+    Claim,
+    claims,
+)
 from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import Version
 
@@ -26,10 +35,12 @@ ISCSI = "Network/iSCSI"
 TYPES_OF_2_0 = {ISCSI: "iSCSI", OCCI: OCCI}
 CLAIMS = (
     *claims(SYSTEM, "cdmi_export_occi_iscsi", EXPORT_ISCSI),
-    *claims(DISK, "cdmi_export_container_occi"),
-    *claims(SERVED_DISK, "cdmi_export_container_occi", "cdmi_export_container_iscsi"),
+    # 1.1.1 §13.7.2: the container in which they are made claims it too.
+    Claim("cdmi_export_container_occi", (ALL_DISKS, DISK, SERVED_DISK)),
+    Claim(EXPORT_CONTAINER_ISCSI, (ALL_DISKS, SERVED_DISK)),
 )
 COMPUTE = "/compute/"
+ISCSI_PORT = ":3260"
 PERMISSIONS_MAX = 1000
 NAME_MAX_CHARACTERS = 255
 SECRETS = "chap_secrets"
@@ -55,25 +66,55 @@ def shown(call: Call, disk: NamedDisk, rights: DiskRights) -> dict[str, Any]:
         found[ISCSI] = _iscsi_fields(export)
         if (READ if disk.read_only else READ | WRITE) not in rights.value:
             del found[ISCSI][SECRETS]
-    if call.version is Version.V2:
+    if call.version is Version.V1:
+        asked = _asked(call)
+        found = {protocol: fields for protocol, fields in found.items() if protocol in asked}
+    else:
         named = {disk.export_names.get(protocol, protocol): protocol for protocol in found}
         found = {name: {"type": TYPES_OF_2_0[protocol], **found[protocol]} for name, protocol in named.items()}
     return {"exports": found} if found else {}
 
 
+def _asked(call: Call) -> Set[str]:
+    """1.1.1 §13.3: `?exports:protocol=Network/iSCSI,user=alice,verbose="false"`, where only the protocol matters."""
+    asked: Set[str] = TYPES_OF_2_0.keys()
+    for part in call.selection.parts_of("exports") or ():
+        given = [item.partition("=")[::2] for item in part.split(",")]
+        wanted = {name: value.strip('"') for name, value in given}
+        if len(wanted) < len(given) or wanted.keys() - {"protocol", "user", "verbose"}:
+            raise Invalid(f"exports has {part[:80]!r}: expected protocol=, user= and verbose=, each at most once")
+        if wanted.get("verbose", "false") not in ("true", "false"):
+            raise Invalid(f"verbose is {wanted['verbose'][:40]!r}: expected true or false")
+        if wanted.get("protocol", "all") != "all":
+            asked = asked & {wanted["protocol"]}
+    return asked
+
+
 def _iscsi_fields(export: Export) -> dict[str, Any]:
-    return {
-        "portals": list(export.portals),
+    """Where the target is stands in it from when there is one; a portal's port, if it isn't iSCSI's own."""
+    target = {
+        "portals": [portal.removesuffix(ISCSI_PORT) for portal in export.portals],
         "target_identifier": export.target_identifier,
         "logical_unit_number": export.logical_unit_number,
         "logical_unit_name": export.logical_unit_name,
+    }
+    return {
+        **(target if export.target_identifier else {}),
         "permissions": [initiator.name for initiator in export.initiators],
         SECRETS: {initiator.name: initiator.secret for initiator in export.initiators},
     }
 
 
-def change(call: Call, disk: NamedDisk, exports: object) -> None:
-    """To exactly these; an empty object withdraws what there is, and every compute of the project may have it again."""
+def wants_service(exports: object) -> bool:
+    """Whether a storage host must have the disk."""
+    return isinstance(exports, dict) and any(_protocol(name, export) == ISCSI for name, export in exports.items())
+
+
+def change(call: Call, disk: NamedDisk, exports: object) -> bool:
+    """To exactly these; an empty object withdraws what there is, and every compute of the project may have it again.
+
+    True if a storage host has its part to do yet.
+    """
     if not isinstance(exports, dict):
         raise Invalid("exports must be a JSON object")
     given: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -90,8 +131,10 @@ def change(call: Call, disk: NamedDisk, exports: object) -> None:
         call.cloud.permit_machines(disk.id, computes)
     except NotFound as error:
         raise Invalid(f"permissions can't be given: {error.message}") from None
-    call.cloud.export_disk(disk.id, initiators)
+    before = call.cloud.export(disk.id)
+    after = call.cloud.export_disk(disk.id, initiators)
     call.cloud.name_exports(disk.id, {protocol: name for protocol, (name, _) in given.items() if name != protocol})
+    return before != after
 
 
 def _protocol(name: str, export: object) -> str:

@@ -91,7 +91,7 @@ class DiskBytesDoor(NamedDiskDoor):
         """All of the disk's bytes, as they are, for as long as the file is open; `TryLater` if that takes too long."""
         self.require_of_bytes(disk.id, READ)
         is_asked = False
-        for _ in _looks():
+        for _ in looks():
             with self._read() as connection:
                 found = self._usable(connection, disk)
             if not self._is_here(disk, found):
@@ -131,7 +131,7 @@ class DiskBytesDoor(NamedDiskDoor):
         return self._is_written(disk, write_id)
 
     def _add_write(self, disk: NamedDisk, values: dict[str, object]) -> None:
-        for _ in _looks():
+        for _ in looks():
             with self._change() as connection:
                 self._one(DISKS, disk.id, lock=True)
                 self.require_of_bytes(disk.id, WRITE)
@@ -145,7 +145,7 @@ class DiskBytesDoor(NamedDiskDoor):
         raise TryLater(f"something else is being done with the disk {disk.name!r}: it is made, copied or written")
 
     def _is_written(self, disk: NamedDisk, write_id: UUID) -> bool:
-        for _ in _looks():
+        for _ in looks():
             with self._read() as connection:
                 row = connection.execute(query("disks.write"), {"id": write_id}).fetchone()
             if row is None:
@@ -211,7 +211,7 @@ class DiskBytesDoor(NamedDiskDoor):
         return found
 
 
-def _looks() -> Iterator[None]:
+def looks() -> Iterator[None]:
     """At once, and again for as long as a request may wait."""
     deadline = time.monotonic() + WAIT_S
     count = 0

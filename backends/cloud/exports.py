@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from backends.acl import AceMask
+from backends.cloud.disk_bytes import looks
 from backends.cloud.disk_rights import READ, WRITE, DiskRightsDoor
 from backends.cloud.grants import new_secret
 from backends.errors import Conflict, Invalid
@@ -74,6 +75,17 @@ class ExportDoor(DiskRightsDoor):
             connection.execute("UPDATE disk SET generation = generation + 1 WHERE id = %s", [disk_id])
             self._converge(connection, disk.host, Kind.DISK, disk_id)
             return self.export(disk_id)
+
+    def is_export_done(self, disk_id: UUID) -> bool:
+        """Whether its storage host has done what it should before a request may wait no longer."""
+        for _ in looks():
+            with self._read() as connection:
+                row = connection.execute(
+                    "SELECT observed_generation >= generation FROM disk WHERE id = %s", [disk_id]
+                ).fetchone()
+            if row is None or row[0]:
+                return True
+        return False
 
     def serves_disks(self) -> bool:
         """Whether the cloud has a storage host, so that disks can be exported at all."""

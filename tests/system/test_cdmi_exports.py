@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from occi_client import COMPUTE, ORIGIN, STORAGE, STORAGE_LINK, action
 from occi_client import Client as OcciClient
 from test_cdmi_disks import make, settle, storage_of
 
-from backends.cloud import Cloud
+from backends.cloud import Cloud, disk_bytes
 from backends.store.database import Connection, Database
 
 OUTSIDE = "iqn.2026-01.org.example:outside"
@@ -31,8 +32,9 @@ def cdmi(database: Database, cloud: Cloud, tmp_path: Path) -> CdmiClient:
 
 
 @pytest.fixture
-def storage(sql: Connection, host: str) -> str:
-    """A storage host, whose agent is taken to be alive."""
+def storage(sql: Connection, host: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A storage host, whose agent is taken to be alive, and isn't waited for."""
+    monkeypatch.setattr(disk_bytes, "WAIT_S", 0)
     sql.execute(
         "INSERT INTO host (name, cores, memory_mib, disk_bytes, domain_type, pool, portal, heartbeat_at)"
         " VALUES ('store1', 0, 0, %s, 'none', 'iscsi', '192.0.2.7:3260', now() + interval '1 day')",
@@ -134,11 +136,12 @@ def test_an_initiator_outside_is_told_all_that_it_needs_to_log_in(
 ) -> None:
     object_id = make(cdmi, "data", **outside(OUTSIDE))
     assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["completionStatus"] == "Processing"
+    assert exports_of(cdmi, "data")[ISCSI].keys() == {"permissions", "chap_secrets"}
     serve(sql)
     export = exports_of(cdmi, "data")[ISCSI]
     secret = export["chap_secrets"][OUTSIDE]  # type: ignore[index]
     assert export == {
-        "portals": ["192.0.2.7:3260"],
+        "portals": ["192.0.2.7"],
         "target_identifier": f"iqn.2026-01.local.altostratus:as0001.{UUID(hex=object_id[16:])},t,0x0001",
         "logical_unit_number": "0",
         "logical_unit_name": "0x6001405",
@@ -160,18 +163,68 @@ def test_an_export_is_changed_and_withdrawn_and_its_storage_host_s_part_is_waite
 ) -> None:
     make(cdmi, "data")
     serve(sql)
-    for permissions, expected in (([OUTSIDE], OUTSIDE), (f"{OUTSIDE}2", f"{OUTSIDE}2")):
+    eui, naa = "eui.02004567a425678d", "naa.52004567ba64678d"
+    for permissions, expected in (([OUTSIDE], OUTSIDE), (f"{OUTSIDE}2", f"{OUTSIDE}2"), ([eui], eui), ([naa], naa)):
         body = {"exports": {ISCSI: {"permissions": permissions}}}
-        assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, body).status_code == 204
+        assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, body).status_code == 202
         assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).status_code == 202
         serve(sql)
         assert exports_of(cdmi, "data")[ISCSI]["permissions"] == [expected]
     assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"metadata": {"colour": "blue"}}).status_code == 204
     assert ISCSI in exports_of(cdmi, "data")
-    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"exports": {}}).status_code == 204
+    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"exports": {}}).status_code == 202
     assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["completionStatus"] == "Processing"
     serve(sql)
     assert exports_of(cdmi, "data") == {}
+
+
+def test_an_update_of_exports_returns_when_the_storage_host_has_done_its_part(
+    cdmi: CdmiClient, sql: Connection, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1.1.1 §9.4.5, 2.0 §9.5.5."""
+    make(cdmi, "data")
+    serve(sql)
+    monkeypatch.setattr(disk_bytes, "WAIT_S", 30)
+    for method, root, exports in (
+        ("PUT", "/cdmi/", {ISCSI: {"permissions": [OUTSIDE]}}),
+        ("PATCH", "/cdmi/2.0.0/", {"mine": {"type": "iSCSI", "permissions": [f"{OUTSIDE}2"]}}),
+        ("PUT", "/cdmi/", {}),
+    ):
+        with ThreadPoolExecutor(1) as threads:
+            changed = threads.submit(cdmi.send, method, f"{root}disks/data/", CONTAINER, {"exports": exports})
+            with pytest.raises(TimeoutError):
+                changed.result(0.3)
+            serve(sql)
+            assert changed.result().status_code == 204
+        assert cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json["completionStatus"] == "Complete"
+    occi_alone = {"exports": {"OCCI/iSCSI": {"permissions": []}}}
+    make(cdmi, "not-made-yet")
+    assert cdmi.send("PUT", "/cdmi/disks/not-made-yet/", CONTAINER, occi_alone).status_code == 204
+    monkeypatch.setattr(disk_bytes, "WAIT_S", 0)
+    whole = {"metadata": {"cdmi_assignedsize": str(2**30)}, "exports": {"1": {"type": "iSCSI", "permissions": OUTSIDE}}}
+    assert cdmi.send("PUT", "/cdmi/2.0.0/disks/data/", CONTAINER, whole).status_code == 202
+
+
+def test_exports_by_one_protocol_can_be_asked_for(cdmi: CdmiClient, sql: Connection, storage: str) -> None:
+    """1.1.1 §13.3. 2.0 has no such query."""
+    given = {**outside(OUTSIDE)["exports"], "OCCI/iSCSI": {"permissions": []}}  # type: ignore[dict-item]
+    make(cdmi, "data", exports=given)
+    serve(sql)
+    for asked, expected in {
+        "protocol=Network/iSCSI": {ISCSI},
+        "protocol=OCCI%2FiSCSI,user=somebody": {"OCCI/iSCSI"},
+        'protocol=all,verbose="false"': {ISCSI, "OCCI/iSCSI"},
+        "user=,verbose=true": {ISCSI, "OCCI/iSCSI"},
+        "protocol=Network/NFSv4": set(),
+    }.items():
+        found = cdmi.send("GET", f"/cdmi/disks/data/?exports:{asked}", CONTAINER)
+        assert (found.status_code, found.json.get("exports", {}).keys()) == (200, expected), asked
+    for wrong in ("Network/iSCSI", "protocols=all", "verbose=5", "protocol=all,protocol=all"):
+        assert cdmi.send("GET", f"/cdmi/disks/data/?exports:{wrong}", CONTAINER).status_code == 400, wrong
+    assert cdmi.send("GET", "/cdmi/2.0.0/disks/data/?exports=x", CONTAINER).json["exports"].keys() == {
+        ISCSI,
+        "OCCI/iSCSI",
+    }
 
 
 def test_exports_of_2_0_have_the_client_s_names_and_a_type(cdmi: CdmiClient, sql: Connection, storage: str) -> None:
@@ -261,7 +314,8 @@ def test_exports_by_iscsi_that_can_not_be_are_refused_with_the_reason(
 
     assert "no permissions" in refusal(400, {})
     assert "takes one" in refusal(400, {"permissions": [OUTSIDE, f"{OUTSIDE}2"]})
-    assert "initiator" in refusal(400, {"permissions": ["nobody"]})
+    for nobody in ("nobody", "eui.0200", "eui.02004567A425678D", "naa.02004567ba64678d", "iqn.2026-01.org.example:a b"):
+        assert "initiator" in refusal(400, {"permissions": [nobody]})
     for wrong in (5, [5], {"iqn": OUTSIDE}, None):
         assert "array" in refusal(400, {"permissions": wrong})
     assert "parameters" in refusal(400, {"permissions": [OUTSIDE], "parameters": "x"})
@@ -274,7 +328,7 @@ def test_exports_by_iscsi_that_can_not_be_are_refused_with_the_reason(
     link = occi.make("/storagelink/", STORAGE_LINK, attributes=ends)
     assert f"attached to the compute {compute.rpartition('/')[2]}" in refusal(409, {"permissions": [OUTSIDE]})
     sql.execute("DELETE FROM attachment WHERE id = %s", [link.rpartition("/")[2]])
-    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, outside(OUTSIDE)).status_code == 204
+    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, outside(OUTSIDE)).status_code == 202
     attached = occi.send("POST", "/storagelink/", STORAGE_LINK, attributes=ends)
     assert (attached.status_code, f"exported to the initiator {OUTSIDE}" in attached.text) == (409, True)
     deleted = cdmi.send("DELETE", "/cdmi/disks/data/", CONTAINER)
@@ -292,11 +346,36 @@ def test_without_a_storage_host_no_disk_is_exported_and_none_is_said_to_be(cdmi:
     node = cdmi.send("GET", "/cdmi/disks/data/?capabilitiesURI", CONTAINER).json["capabilitiesURI"]
     assert "cdmi_export_container_iscsi" not in cdmi.send("GET", node, CAPABILITY).json["capabilities"]
     assert "cdmi_export_iscsi" not in cdmi.send("GET", "/cdmi/cdmi_capabilities/", CAPABILITY).json["capabilities"]
+    assert exports_claimed_of_disks(cdmi) == {"cdmi_export_container_occi"}
+
+
+def test_what_is_made_with_an_export_by_iscsi_waits_for_room_on_a_storage_host(
+    cdmi: CdmiClient, sql: Connection, storage: str
+) -> None:
+    sql.execute("UPDATE host SET disk_bytes = 0 WHERE name = %s", [storage])
+    make(cdmi, "data", **outside(OUTSIDE))
+    assert sql.execute("SELECT pool, host FROM disk").fetchone() == ("iscsi", None)
+    shown = cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).json
+    assert (shown["completionStatus"], shown["exports"][ISCSI]["permissions"]) == ("Processing", [OUTSIDE])
+    beside = {"metadata": {"cdmi_assignedsize": "1048576", "altostratus_pool": "file"}, **outside(OUTSIDE)}
+    assert cdmi.send("PUT", "/cdmi/disks/beside/", CONTAINER, beside).status_code == 409
+    make(cdmi, "source", metadata={"cdmi_assignedsize": "1048576", "altostratus_pool": "file"})
+    settle(sql)
+    copy = cdmi.send("PUT", "/cdmi/disks/copy/", CONTAINER, {"copy": "/disks/source/", **outside(OUTSIDE)})
+    assert (copy.status_code, "serves no disks" in copy.text) == (409, True)
 
 
 def test_with_a_storage_host_exports_by_iscsi_are_claimed(cdmi: CdmiClient, storage: str) -> None:
     claimed = cdmi.send("GET", "/cdmi/cdmi_capabilities/", CAPABILITY).json["capabilities"]
     assert (claimed["cdmi_export_iscsi"], claimed["cdmi_export_occi_iscsi"]) == ("true", "true")
+    assert exports_claimed_of_disks(cdmi) == {"cdmi_export_container_occi", "cdmi_export_container_iscsi"}
+
+
+def exports_claimed_of_disks(cdmi: CdmiClient) -> set[str]:
+    """By the container in which they are made (1.1.1 §13.7.2)."""
+    node = cdmi.send("GET", "/cdmi/disks/?capabilitiesURI", CONTAINER).json["capabilitiesURI"]
+    claimed = cdmi.send("GET", node, CAPABILITY).json["capabilities"]
+    return {name for name in claimed if name.startswith("cdmi_export_")}
 
 
 def turn_off(sql: Connection, compute: str) -> None:
