@@ -130,13 +130,22 @@ def occi(wishes: Wishes) -> None:
 )
 @click.option("--container", metavar="PATH", default="", help="Where to make things, from the root; else in the root.")
 @click.option("--holds", is_flag=True, help="Check holds too; only the server's operator can remove what is on hold.")
-def cdmi(wishes: Wishes, version: str, container: str, holds: bool) -> None:
+@click.option("--exports", metavar="PATH", default="", help="Where to make what is exported; else where it can be.")
+def cdmi(wishes: Wishes, version: str, container: str, holds: bool, exports: str) -> None:
     """Check a CDMI 1.1.1 and 2.0 server; what is made is removed again."""
     dialects = tuple(DIALECTS.values()) if version == "both" else (DIALECTS[version],)
     conclude(
         wishes,
         lambda console: run_cdmi(
-            wishes.wire, wishes.limit_seconds, wishes.level, wishes.pattern, dialects, container, holds, console
+            wishes.wire,
+            wishes.limit_seconds,
+            wishes.level,
+            wishes.pattern,
+            dialects,
+            container,
+            holds,
+            exports,
+            console,
         ),
     )
 
@@ -212,13 +221,14 @@ def run_cdmi(
     dialects: Sequence[Dialect],
     container: str = "",
     holds: bool = False,
+    exports: str = "",
     console: Console | None = None,
 ) -> Report:
     """Run the CDMI suite in each of these versions that the server speaks, one after the other."""
     must_select(cdmi_suite.suite, level, pattern)
 
     def begin(dialect: Dialect) -> Run[CdmiServer]:
-        server = CdmiServer(wire, dialect, limit_seconds, container, holds)
+        server = CdmiServer(wire, dialect, limit_seconds, container, holds, exports)
         server.discover()
         return Run(cdmi_suite.suite, server, server.root, level, pattern)
 

@@ -191,6 +191,10 @@ def exported(server: Server) -> Exchange:
     return in_container({"exports": server.dialect.export("iSCSI", wanted)}, server)
 
 
+def exported_to_occi(server: Server) -> Exchange:
+    return in_container({"exports": {"OCCI/iSCSI": {"permissions": []}}}, server)
+
+
 def object_deleted(server: Server) -> Exchange:
     return server.delete(server.new_object().url)
 
@@ -213,6 +217,7 @@ UNCLAIMED = (
     ),
     Unclaimed("cdmi_post_queue_by_ID", partial(posted, "cdmi_objectid/", "queue", {}), system=True),
     Unclaimed("cdmi_export_iscsi", exported, system=True),
+    Unclaimed("cdmi_export_occi_iscsi", exported_to_occi, system=True),
     Unclaimed("cdmi_list_children_range", part_of_children),
 )  # fmt: skip
 OF_OBJECTS = (

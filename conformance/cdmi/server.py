@@ -65,6 +65,13 @@ def check(
     return suite.check(identifier, cited, statement, level, versions)
 
 
+def containers_in(fields: Fields) -> list[str]:
+    """The children that may take what a client makes, as they stand in a URL; what is called cdmi_… is the server's."""
+    names = [name for name in fields.get("children", []) if isinstance(name, str) and name.endswith("/")]
+    usable = [name for name in names if not name.startswith("cdmi_") and name not in ("/", "./", "../")]
+    return [quote(name, errors="replace") for name in usable]
+
+
 @dataclass(frozen=True, slots=True)
 class Thing:
     """Something that a check made: where it is and what the server said of it."""
@@ -77,7 +84,13 @@ class Server:
     """The subject of the CDMI suite, in one version."""
 
     def __init__(
-        self, wire: Wire, dialect: Dialect, limit_seconds: float, place: str = "", holds: bool = False
+        self,
+        wire: Wire,
+        dialect: Dialect,
+        limit_seconds: float,
+        place: str = "",
+        holds: bool = False,
+        export_place: str = "",
     ) -> None:
         self.wire = wire
         self.dialect = dialect
@@ -85,6 +98,8 @@ class Server:
         self.place = place
         self.holds = holds
         """Whether to make objects on hold, which only the operator can remove."""
+        self.export_place = export_place
+        """Where containers that are exported are made; "" for where one can be."""
         self.versions = frozenset({dialect.version})
         self.prefix = f"conformance-{secrets.token_hex(4)}"
         self.root = ""
@@ -97,6 +112,9 @@ class Server:
         """What could not be removed when its check was over, and is tried again when the run is."""
         self._foreign: list[str] = []
         self._counter = 0
+        self._shared: dict[str, Thing] = {}
+        self.export_places: dict[str, Thing | None] = {}
+        """Where containers can be exported, by protocol; None: nowhere."""
 
     @property
     def last_exchange(self) -> Exchange | None:
@@ -255,7 +273,8 @@ class Server:
     def _may_be_removed(self, url: str) -> bool:
         """Whatever a server answers, nothing goes that lies outside what the run made."""
         inside = url.startswith(self.home.url) if self._home_is_ours else self.prefix in url
-        return url != self.home.url and (inside or url.startswith(f"{self.root}cdmi_objectid/"))
+        named_so = url.rstrip("/").rpartition("/")[2].startswith(f"{self.prefix}-")
+        return url != self.home.url and (inside or named_so or url.startswith(f"{self.root}cdmi_objectid/"))
 
     # -- URIs ------------------------------------------------------------------------------------
 
@@ -298,6 +317,14 @@ class Server:
         fields = self.settled(url, kind) if answer.status == 202 else document(answer)
         return Thing(url, fields)
 
+    def shared(self, what: str, make: Callable[[], Thing]) -> Thing:
+        """One that checks only look at: made once, and removed when the run is over."""
+        if what not in self._shared:
+            self._shared[what] = made = make()
+            self._made.remove(made.url)
+            self._stuck.append(made.url)
+        return self._shared[what]
+
     def new_object(self, value: Any = "The quick brown fox", parent: Thing | None = None, **body: Any) -> Thing:
         self.needs("cdmi_create_dataobject", of=parent.fields if parent else None)
         sent = body if value is None else {**body, "value": value}
@@ -327,6 +354,14 @@ class Server:
         found = self.look(url, kind)["metadata"]
         require(isinstance(found, dict), f"metadata is {found!r}, expected a JSON object")
         return dict(found)
+
+    def containers(self) -> list[Thing]:
+        """The root and the containers in it that aren't the server's own, as far as they can be read."""
+        found = [Thing(self.root, self.look(self.root, "container"))]
+        for name in containers_in(found[0].fields):
+            answer = self.get(self.root + name, "container")
+            found += [Thing(self.root + name, document(answer))] if answer.status == 200 else []
+        return found
 
     def children(self, url: str) -> list[str]:
         return list(self.look(url, "container", "children")["children"])
@@ -391,6 +426,9 @@ class Server:
             kept = self.wire.last
             try:
                 answer = self.delete(url) if url in self._made else None
+                if answer is not None and answer.status == 409 and url.endswith("/"):
+                    self.update(url, "container", {"exports": {}})  # it may go once nobody outside has it
+                    answer = self.delete(url)
             except (CheckFailed, httpx.HTTPError, httpx.InvalidURL):
                 continue
             finally:

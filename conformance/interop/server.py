@@ -6,12 +6,11 @@ Each is driven as in its own suite. Disks are made in the first container that t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from urllib.parse import quote as quote_path
 from urllib.parse import urljoin
 
 from conformance.cdmi.dialect import BOTH, Dialect, clauses
 from conformance.cdmi.fields import Fields, document
-from conformance.cdmi.server import GONE, MADE, Thing
+from conformance.cdmi.server import GONE, MADE, Thing, containers_in
 from conformance.cdmi.server import Server as CdmiServer
 from conformance.occi.reader import quote
 from conformance.occi.server import Sent
@@ -55,13 +54,6 @@ class Containers(CdmiServer):
         if answer.status != 200:
             raise CannotRun(f"{answer.url} answers {answer.status}, expected 200 and a container")
         return [self.root, *(f"{self.root}{name}" for name in containers_in(document(answer)))]
-
-
-def containers_in(fields: Fields) -> list[str]:
-    """The children that may take what a client makes, as they stand in a URL; what is called cdmi_… is the server's."""
-    names = [name for name in fields.get("children", []) if isinstance(name, str) and name.endswith("/")]
-    usable = [name for name in names if not name.startswith("cdmi_") and name not in ("/", "./", "../")]
-    return [quote_path(name, errors="replace") for name in usable]
 
 
 def disk_body(computes: Sequence[str] | None, size_bytes: int = SIZE_BYTES) -> Fields:

@@ -19,7 +19,8 @@ READ_OBJECT, WRITE_OBJECT, READ_METADATA, WRITE_METADATA, DELETE = 0x1, 0x2, 0x8
 SYSTEM_ITEMS = {"cdmi_size", "cdmi_ctime", "cdmi_mtime", "cdmi_atime", "cdmi_mcount", "cdmi_owner"}
 VERSIONING, VERSIONS_COUNT = "cdmi_versioning", "cdmi_versions_count"
 DATA_ITEMS = {
-    "cdmi_retention_period", "cdmi_hold_id", "cdmi_acl", "cdmi_retention_id", VERSIONING, VERSIONS_COUNT,
+    "cdmi_retention_period", "cdmi_hold_id", "cdmi_acl", "cdmi_retention_id", "cdmi_assignedsize", VERSIONING,
+    VERSIONS_COUNT,
 }  # fmt: skip
 QUEUE_ITEMS = {
     "cdmi_queue_type", "cdmi_notification_events", "cdmi_scope_specification", "cdmi_results_specification",

@@ -38,6 +38,9 @@ SOURCES = ("value", "copy", "move", "reference", "serialize", "deserialize", "de
 KNOWN = {*SOURCES, "metadata", "mimetype", "valuetransferencoding", "domainURI", "exports", "snapshot"}
 CHILD_RANGES = {"container": ("list_children_range",)}
 CHALLENGE = (("WWW-Authenticate", 'Basic realm="subject"'),)
+TYPES = {"Network/iSCSI": "iSCSI", "OCCI/iSCSI": "OCCI/iSCSI"}
+"""Of exports in 2.0, by their names in 1.x."""
+PERMITTED = {"Network/iSCSI": r"(iqn|naa|eui)\.\S+", "OCCI/iSCSI": r"http://\S+/compute/\d+/"}
 Query = list[tuple[str, str | None]]
 
 
@@ -380,18 +383,21 @@ class Cloud(Store):
 
     def shown_exports(self, node: Node, asked: Asked) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for protocol, permissions in node.exports.items():
-            if protocol == "OCCI/iSCSI":
-                found[protocol] = {"identifier": node.id, "permissions": permissions}
+        wanted = dict(part.partition("=")[::2] for part in (asked.argument("exports") or "").split(","))
+        for protocol, (name, permissions) in node.exports.items():
+            if wanted.get("protocol", "all") not in ("all", protocol):
                 continue
-            entry = {
-                "portals": ["192.0.2.1"],
-                "target_identifier": f"iqn.2010-01.com.example:{node.id.lower()},t,0x0001",
-                "logical_unit_number": "0",
-                "logical_unit_name": "0x6001" + node.id[-28:],
-                "permissions": permissions,
-            }
-            found |= {"1": {"type": "iSCSI", **entry}} if asked.is_2 else {"Network/iSCSI": entry}
+            entry: dict[str, Any] = {"permissions": permissions}
+            if protocol == "OCCI/iSCSI":
+                entry["identifier"] = node.id
+            else:
+                entry |= {
+                    "portals": ["192.0.2.1"],
+                    "target_identifier": f"iqn.2010-01.com.example:{node.id.lower()},t,0x0001",
+                    "logical_unit_number": "0",
+                    "logical_unit_name": "0x6001" + node.id[-28:],
+                }
+            found |= {name: {"type": TYPES[protocol], **entry}} if asked.is_2 else {protocol: entry}
         return found
 
     # -- making ----------------------------------------------------------------------------------
@@ -586,17 +592,20 @@ class Cloud(Store):
             self.write_range(node, first, payload(part))
             after = first + len(payload(part))
 
-    def checked_exports(self, sent: Any) -> dict[str, Any]:
+    def checked_exports(self, sent: Any) -> dict[str, tuple[str, list[str]]]:
         found = {}
-        for key, entry in sent.items():
-            protocol = f"Network/{entry['type']}" if "type" in entry else key
-            if protocol not in ("Network/iSCSI", "OCCI/iSCSI"):
-                raise Refusal(400, f"no export by {protocol}")
+        for name, entry in sent.items():
+            asked = entry.get("type", name)
+            protocol = next((one for one, type_of_2 in TYPES.items() if asked in (one, type_of_2)), None)
+            if protocol is None:
+                raise Refusal(400, f"no export by {asked}")
             self.need(None, "export_iscsi" if protocol == "Network/iSCSI" else "export_occi_iscsi")
             permissions = entry.get("permissions", [])
             if not isinstance(permissions, list) or not all(isinstance(one, str) for one in permissions):
                 raise Refusal(400, "permissions is no list of names")
-            found[protocol] = permissions
+            if not all(re.fullmatch(PERMITTED[protocol], one) for one in permissions):
+                raise Refusal(400, f"nobody is called {permissions}")
+            found[protocol] = (name, permissions)
         return found
 
     # -- changing --------------------------------------------------------------------------------
@@ -746,6 +755,8 @@ class Cloud(Store):
             self.need(noun, f"delete_{noun}")
         self.permit(node, DELETE)
         self.must_not_be_retained(node, below=True)
+        if "Network/iSCSI" in node.exports:
+            raise Refusal(409, "an initiator may have it")
         if node.version_of is not None and len(node.version_of.versions) == 1:
             raise Refusal(403, "the only version")
         self.tell(asked, node, "cdmi_delete", "204 No Content")
