@@ -51,6 +51,8 @@ _SETS = {
         "same_bridge": Set(("ifname", "ifname")),
         "served_addresses": Set(("ifname", "ipv4_addr")),
         "served_addresses6": Set(("ifname", "ipv6_addr")),
+        "gateway_addresses": Set(("ipv4_addr",)),  # the host's, on routed bridges
+        "gateway_addresses6": Set(("ipv6_addr",)),
         "nat_sources": Set(("ipv4_addr",), more="flags interval;"),
         "nat_sources6": Set(("ipv6_addr",), more="flags interval;"),
     },
@@ -90,9 +92,11 @@ def network_elements(cloud_tag: str, spec: NetworkSpec) -> Elements:
     elements["nat_bridges"] = [bridge] if spec.nat else []
     if spec.cidr is not None:
         elements["served_addresses"] = [f"{bridge} . {spec.gateway}", f"{bridge} . 255.255.255.255"]
+        elements["gateway_addresses"] = [str(spec.gateway)]
         elements["nat_sources"] = [spec.cidr] if spec.nat else []
     if spec.cidr6 is not None:
         elements["served_addresses6"] = [f"{bridge} . {address}" for address in (gateway6(spec.cidr6), DHCPV6_SERVERS)]
+        elements["gateway_addresses6"] = [gateway6(spec.cidr6)]
         elements["nat_sources6"] = [spec.cidr6] if spec.nat and spec.masquerade6 else []
     return elements
 
@@ -335,6 +339,7 @@ def _inet_chains(guarded: Guarded) -> dict[str, Chain]:
     )
     served, served6 = "iifname . ip daddr @served_addresses", "iifname . ip6 daddr @served_addresses6"
     dns = "meta l4proto { tcp, udp } th dport 53"
+    to_server = "meta l4proto { tcp, udp } th dport { 53, 67, 547 } iifname != lo"
     tunnels, hosts = _underlay_rules(guarded.tunnel_network, guarded.underlay)
     outward = "oifname != @nat_bridges oifname != lo masquerade"
     return {
@@ -359,6 +364,9 @@ def _inet_chains(guarded: Guarded) -> dict[str, Chain]:
                 rule(f"{from_routed} {dns} {served6} accept", "DNS queries over IPv6"),
                 rule(f"{from_routed} icmpv6 type echo-request {served6} accept", "echo requests over IPv6"),
                 rule(f"{from_routed} drop", "nothing else of the host"),
+                # dnsmasq binds the address, which the kernel takes packets to from any link.
+                rule(f"{to_server} ip daddr @gateway_addresses drop", "guests' DNS and DHCP, from elsewhere"),
+                rule(f"{to_server} ip6 daddr @gateway_addresses6 drop", "guests' DNS and DHCPv6, from elsewhere"),
             ),
             Hook("filter", "input", 0),
         ),

@@ -126,6 +126,21 @@ class Guest:
         )
         return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
+    def asks_dns(self, server: str, name: str, *, by_tcp: bool = False) -> bytes | None:
+        """The server's answer about the name's IPv4 address; None when there is none."""
+        question = b"\0\7\1\0\0\1\0\0\0\0\0\0" + bytes([len(name)]) + name.encode() + b"\0\0\1\0\1"
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        with inside(self.namespace):
+            opened = socket.socket(family, socket.SOCK_STREAM if by_tcp else socket.SOCK_DGRAM)
+        with opened:
+            opened.settimeout(1)
+            try:
+                opened.connect((server, 53))
+                opened.send(struct.pack("!H", len(question)) + question if by_tcp else question)
+                return opened.recv(512)
+            except OSError:
+                return None
+
     def packet_socket(self) -> socket.socket:
         with inside(self.namespace):
             opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -108,6 +110,36 @@ def test_guest_of_a_public_network_reaches_neither_the_host_nor_guests_of_other_
     assert not guest.pings("10.9.0.5")
     assert not guest.pings("10.7.0.6")
     assert local.pings("192.0.2.133")  # as the world does
+
+
+@pytest.mark.parametrize("by_tcp", [False, True])
+def test_guests_are_answered_by_their_gateways_dns_and_the_world_is_not(
+    networks: Networks, make_guest: MakeGuest, public: NetworkSpec, outside: str, host_namespace: str, by_tcp: bool
+) -> None:
+    local = replace(shared_network(), cidr6="fd00:9::/64")
+    networks.ensure_network(local)
+    run("ip", "-n", outside, "route", "add", "10.9.0.0/24", "via", "192.0.2.1")
+    run("ip", "-n", outside, "route", "add", "fd00:9::/64", "via", "2001:db8:2::1")
+    run("ip", "-n", outside, "route", "add", "192.0.2.129/32", "via", "192.0.2.1")
+    run("ip", "-n", outside, "route", "replace", POOL6, "via", "2001:db8:2::1")
+    port = replace(public_port(public, 5), hostname="web")
+    public_guest = routed(make_guest(public, port))
+    local_guest = make_guest(local, replace(port_on(local, 5), address6="fd00:9::5", hostname="local"))
+    gateways = ["192.0.2.129", "2001:db8:9::1", "10.9.0.1", "fd00:9::1"]
+    for guest, own in ((public_guest, gateways[:2]), (local_guest, gateways[2:])):
+        lease = guest.asks_dhcp()
+        for gateway in own:
+            wait_until(partial(learns_its_own_address, guest, lease["ip"], gateway, by_tcp), 10)
+    host, outsider = Guest(host_namespace, port), Guest(outside, port)
+    for gateway in gateways:
+        assert host.asks_dns(gateway, "web", by_tcp=by_tcp)
+        assert outsider.pings(gateway)
+        assert outsider.asks_dns(gateway, "web", by_tcp=by_tcp) is None, gateway
+
+
+def learns_its_own_address(guest: Guest, address: str, gateway: str, by_tcp: bool) -> bool:
+    answer = guest.asks_dns(gateway, guest.port.hostname or "", by_tcp=by_tcp)
+    return answer is not None and answer.endswith(socket.inet_aton(address))
 
 
 def test_an_address_is_answered_for_as_long_as_somebody_has_it(
