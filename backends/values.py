@@ -69,6 +69,14 @@ class Received:
             self._memory.clear()
         return self._file
 
+    def read_all(self) -> bytes:
+        """All of it, of what is known to be small enough."""
+        inline = self.inline
+        if inline is not None:
+            return inline
+        self.file.seek(0)
+        return self.file.read()
+
     def write(self, data: bytes) -> None:
         with _room():
             if self._file is None and len(self._memory) + len(data) <= INLINE_MAX_BYTES:

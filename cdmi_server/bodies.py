@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import codecs
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -135,6 +136,30 @@ def value_of(body: Mapping[str, Any], encoding: Encoding) -> bytes:
     if not isinstance(value, str):
         raise Invalid(f"the value must be a JSON string, for valuetransferencoding is {encoding}")
     return decode_base64(value) if encoding is Encoding.BASE64 else value.encode("utf-8")
+
+
+class TextCheck:
+    """400 where bytes that are said to be UTF-8 aren't, as they pass by."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, chunk: bytes, *, final: bool = False) -> None:
+        try:
+            self._decoder.decode(chunk, final)
+        except UnicodeDecodeError:
+            raise Invalid("the value is no UTF-8, which its encoding or charset says it is") from None
+
+    def end(self) -> None:
+        self.feed(b"", final=True)
+
+
+def as_text(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    check = TextCheck()
+    for chunk in chunks:
+        check.feed(chunk)
+        yield chunk
+    check.end()
 
 
 def queue_values_of(call: Call, body: Mapping[str, Any]) -> list[tuple[str, Encoding, bytes]]:

@@ -195,13 +195,15 @@ def _check_encoding(call: Call, found: Found, encoding: Encoding) -> None:
     """The value that is there must be what it is said to be."""
     if encoding is Encoding.BASE64:
         return
+    if found.object.completion != COMPLETE:
+        raise Invalid(f"the value is still being written: what there is of it can't become {encoding}")
     _, value = call.cloud.open_value(found)
     if not isinstance(value, bytes):
         value.close()
         raise Invalid(f"the value is too large to become {encoding} without being sent again")
     try:
         if encoding is Encoding.JSON:
-            json.parse_object(value, "the value")
+            json.parse_json_value(value)
         value.decode("utf-8")
     except ValueError:
         raise Invalid(f"the value that is there is not {encoding}") from None

@@ -85,7 +85,7 @@ def create(call: Call, address: Address | None) -> Found:
             ObjectKind.DATAOBJECT,
             new_metadata(call.site, parts.fields.get("metadata", {})),
             bodies.mimetype_of(parts.fields) or parts.mimetype,
-            bodies.encoding_of(call, parts.fields) or parts.encoding,
+            parts.encoding,
             call.completion,
             fields=bodies.other_fields(call.site, parts.fields),
         )
@@ -99,9 +99,7 @@ def update(call: Call, found: Found) -> None:
     with ExitStack() as stack:
         parts = read(call, stack, found)
         _check(call, parts)
-        encoding = bodies.encoding_of(call, parts.fields)
-        encoding = encoding or (Encoding.BASE64 if parts.is_ranged else parts.encoding)
-        change = partial(bodies.changes_of, call, parts.fields, encoding)
+        change = partial(bodies.changes_of, call, parts.fields, parts.encoding)
         if parts.is_ranged:
             call.cloud.write_value_ranges(found, parts.pieces, change)
         else:
@@ -122,11 +120,14 @@ def read(
     fields: dict[str, Any] | None = None
     first: Part | None = None
     is_ranged, is_utf8 = False, True
+    declared, encoding = None, Encoding.BASE64
+    text = bodies.TextCheck()
     for part in _parts(call):
         if fields is None:
             if part.media_type != DATAOBJECT:
                 raise Invalid(f"the first part is {part.media_type[:60]!r}: expected {DATAOBJECT}")
             fields = json.parse_object(_bounded(part, call.site.json_max_bytes), "the first part")
+            declared = bodies.encoding_of(call, fields)
             continue
         first = first or part
         is_utf8 = is_utf8 and part.is_utf8
@@ -134,17 +135,45 @@ def read(
         place = parse_content_range(header) if header is not None else None
         if place is not None or not pieces:
             pieces.append(Piece(place.first if place else 0, stack.enter_context(call.cloud.receive_value(near))))
+        is_ranged = is_ranged or place is not None
+        encoding = _encoding(declared, is_ranged=is_ranged, is_utf8=is_utf8)
         data = pieces[-1].data
         for chunk in part.chunks():
-            check(sum(piece.data.size_bytes for piece in pieces) + len(chunk))
+            size_bytes = sum(piece.data.size_bytes for piece in pieces) + len(chunk)
+            check(size_bytes)
+            _check_chunk(call, encoding, text, chunk, size_bytes)
             data.write(chunk)
         if place is not None and data.size_bytes != place.count:
             raise Invalid(f"a part has {data.size_bytes} bytes, but its Content-Range {place} has {place.count}")
-        is_ranged = is_ranged or place is not None
     if fields is None or first is None:
         raise Invalid("the body has no two parts: expected the fields as JSON, then the value")
+    if encoding is Encoding.UTF_8:
+        text.end()
+    elif encoding is Encoding.JSON:
+        json.parse_json_value(pieces[0].data.read_all())
     mimetype = bodies.check_mimetype(first.media_type or "application/octet-stream")
-    return Parts(fields, pieces, is_ranged, mimetype, Encoding.UTF_8 if is_utf8 else Encoding.BASE64)
+    return Parts(fields, pieces, is_ranged, mimetype, encoding)
+
+
+def _check_chunk(call: Call, encoding: Encoding, text: bodies.TextCheck, chunk: bytes, size_bytes: int) -> None:
+    """Against the encoding that its value is to have, as far as that can be said by now."""
+    if encoding is Encoding.UTF_8:
+        text.feed(chunk)
+    elif encoding is Encoding.JSON and size_bytes > call.site.json_max_bytes:
+        raise falcon.HTTPContentTooLarge(
+            description=f"The value is longer than {call.site.json_max_bytes} bytes, which JSON has at most."
+        )
+
+
+def _encoding(declared: Encoding | None, *, is_ranged: bool, is_utf8: bool) -> Encoding:
+    """As the fields say, else by the parts' charset; a value that is written in pieces is base64."""
+    if not is_ranged:
+        return declared or (Encoding.UTF_8 if is_utf8 else Encoding.BASE64)
+    if declared not in (None, Encoding.BASE64):
+        raise Invalid(
+            f"valuetransferencoding is {declared}: expected {Encoding.BASE64} with Content-Range in the parts"
+        )
+    return Encoding.BASE64
 
 
 def _bounded(part: Part, limit_bytes: int) -> bytes:

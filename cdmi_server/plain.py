@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Iterator
 from dataclasses import replace
 from email.message import Message
 
@@ -110,7 +108,7 @@ def write_value(call: Call, existing: Found | None) -> None:
         if part is None:
             received.announce(request.content_length or 0)
         chunks = call.chunks()
-        received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 and part is None else chunks)
+        received.fill(bodies.as_text(chunks) if encoding is Encoding.UTF_8 and part is None else chunks)
         if part is not None and received.size_bytes != part.count:
             raise Invalid(f"the body has {received.size_bytes} bytes, but Content-Range {part} has {part.count}")
         if existing is None:
@@ -157,7 +155,7 @@ def post_value(call: Call, container: Found | None) -> None:
     mimetype, encoding = _announced(call.request)
     with call.cloud.receive_value(container) as received:
         chunks = call.chunks()
-        received.fill(_as_utf8(chunks) if encoding is Encoding.UTF_8 else chunks)
+        received.fill(bodies.as_text(chunks) if encoding is Encoding.UTF_8 else chunks)
         new = NewObject(ObjectKind.DATAOBJECT, {}, mimetype or "application/octet-stream", encoding, call.completion)
         made = call.cloud.create_object(address, new, received)
     call.response.status = falcon.HTTP_201
@@ -254,15 +252,3 @@ def check_preconditions(call: Call, existing: Found) -> None:
 def _names_tag(header: str | None, tag: str) -> bool:
     """Whether a list of entity tags, none of which has a comma here, has this one."""
     return header is not None and not {"*", tag}.isdisjoint(item.strip() for item in header.split(","))
-
-
-def _as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """400 where the bytes aren't what their charset says."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for chunk in chunks:
-            decoder.decode(chunk)
-            yield chunk
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise CdmiError("the body is no UTF-8, which its charset says it is") from None

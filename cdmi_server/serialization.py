@@ -142,7 +142,7 @@ def deserialize(call: Call, address: Address | None, body: dict[str, Any], sourc
         text = _stored_text(call, source_of(call, body, source, ObjectKind.DATAOBJECT))
     else:
         text = json.decode_base64(bodies.field_text(body, source))
-    fields = json.parse_object(text, "what is to be deserialized")
+    fields = json.parse_serialized(text, "what is to be deserialized")
     if KINDS.get(str(fields.get("objectType"))) is not kind:
         raise Invalid(f"what is to be deserialized is {str(fields.get('objectType'))[:60]!r}: expected a {kind}")
     if "metadata" in body:

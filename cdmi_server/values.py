@@ -56,5 +56,5 @@ def _shown(call: Call, value: QueueValue) -> tuple[str, Any]:
     if value.encoding is Encoding.BASE64:
         return value.encoding.value, json.encode_base64(value.value)
     if value.encoding is Encoding.JSON and call.version is Version.V2:
-        return value.encoding.value, json.parse_value(value.value, "the value")
+        return value.encoding.value, json.parse_json_value(value.value)
     return Encoding.UTF_8.value, value.value.decode("utf-8")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from renderers.cdmi.representation import CdmiError
+from renderers.cdmi.representation import DATAOBJECT, CdmiError
 
 DEPTH_MAX: Final = 64
 Body = Mapping[str, Any]
@@ -26,15 +26,53 @@ def parse_object(body: bytes, what: str = "the body") -> dict[str, Any]:
 
 
 def parse_value(body: bytes, what: str) -> Any:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise CdmiError(f"{what} is no JSON: {error}") from None
+    value = _loads(body, what)
     # A top-level value is data, which may hold anything: it isn't kept as JSON.
     checked = {n: v for n, v in value.items() if n != "value"} if isinstance(value, dict) else value
     _check(checked, what, DEPTH_MAX)
     if isinstance(value, dict):
         _check_depth(value.get("value"), what, DEPTH_MAX - 1)
+    return value
+
+
+def parse_serialized(text: bytes, what: str) -> dict[str, Any]:
+    """An object with all that is below it, whose values may hold any text."""
+    value = _loads(text, what)
+    if not isinstance(value, dict):
+        raise CdmiError(f"{what} is JSON, but no object: expected {{…}}")
+    _check_serialized(value, what, DEPTH_MAX // 2)
+    return value
+
+
+def _check_serialized(fields: Body, what: str, depth: int) -> None:
+    if depth == 0:
+        raise CdmiError(f"{what} has objects nested deeper than {DEPTH_MAX // 2} levels")
+    value, below = fields.get("value"), fields.get("children")
+    if isinstance(value, list) and fields.get("objectType") == DATAOBJECT:
+        value, below = None, value  # its versions
+    _check({name: item for name, item in fields.items() if name not in ("value", "children")}, what, DEPTH_MAX)
+    _check_depth(value, what, DEPTH_MAX - 1)
+    for one in below if isinstance(below, list) else ():
+        if isinstance(one, dict):
+            _check_serialized(one, what, depth - 1)
+
+
+def _loads(text: bytes, what: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise CdmiError(f"{what} is no JSON: {error}") from None
+
+
+def parse_json_value(text: bytes) -> dict[str, Any]:
+    """A value that is said to be JSON: an object, which may hold any text."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise CdmiError(f"the value is no JSON, which valuetransferencoding says it is: {error}") from None
+    if not isinstance(value, dict):
+        raise CdmiError("the value must be a JSON object, for valuetransferencoding is json")
+    _check_depth(value, "the value", DEPTH_MAX - 1)
     return value
 
 
