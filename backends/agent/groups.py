@@ -93,15 +93,19 @@ def _policies(connection: Connection, rows: Sequence[Row]) -> Mapping[UUID, Poli
         for group_id, listed in connection.execute(query("groups.rules"), {"ids": list(ids)})
     }
     named = {rule.group_id for listed in rules.values() for rule in listed if rule.group_id is not None}
-    members: dict[tuple[UUID, UUID], frozenset[str]] = {}
+    members: dict[tuple[UUID, UUID, UUID], frozenset[str]] = {}
     if named:
-        parameters = {"network_ids": list({row[2] for row in rows}), "ids": list(named)}
-        for network_id, group_id, macs in connection.execute(query("groups.members"), parameters):
-            members[(network_id, group_id)] = frozenset(macs)
+        parameters = {
+            "project_ids": list({row[1] for row in rows}),
+            "network_ids": list({row[2] for row in rows}),
+            "ids": list(named),
+        }
+        for project_id, network_id, group_id, macs in connection.execute(query("groups.members"), parameters):
+            members[(project_id, network_id, group_id)] = frozenset(macs)
     made: dict[UUID, Policy] = {}
     for interface_id, project_id, network_id, group_ids in rows:
         allowed = tuple(dict.fromkeys(rule for group_id in sorted(group_ids) for rule in rules.get(group_id, ())))
         of_rules = {rule.group_id for rule in allowed if rule.group_id is not None}
-        known = {group_id: members.get((network_id, group_id), frozenset()) for group_id in of_rules}
+        known = {group_id: members.get((project_id, network_id, group_id), frozenset()) for group_id in of_rules}
         made[interface_id] = Policy(project_id, network_id, tuple(sorted(group_ids)), allowed, known)
     return made

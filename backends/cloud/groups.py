@@ -74,7 +74,7 @@ class GroupDoor(Door):
         check_text("the title", changes.get("title"))
         check_text("the summary", changes.get("summary"), 8192)
         with self._change() as connection:
-            group = self._one(GROUPS, group_id, lock=True)
+            group = self._in_turn(connection, group_id)
             values: dict[str, object] = {
                 name: value for name, value in changes.items() if getattr(group, name) != value
             }
@@ -88,7 +88,7 @@ class GroupDoor(Door):
     def delete_group(self, group_id: UUID) -> None:
         """`Conflict` while a machine is in it; `NotAllowed` for the default one."""
         with self._change() as connection:
-            group = self._one(GROUPS, group_id, lock=True)
+            group = self._in_turn(connection, group_id)
             if group.is_default:
                 raise NotAllowed(f"the security group {group_id} is its project's default: it can't be deleted")
             member = connection.execute(
@@ -118,7 +118,8 @@ class GroupDoor(Door):
         check_text("the title", new.title)
         with self._change() as connection:
             machine = self._one(MACHINES, machine_id, lock=True)
-            group = self._one(GROUPS, new.group_id, lock=True)
+            connection.execute("SELECT FROM security_group WHERE id = %s FOR KEY SHARE", [new.group_id])
+            group = self._one(GROUPS, new.group_id)
             if group.project_id != machine.project_id:
                 raise Conflict(
                     f"the security group {group.id} belongs to another project than the compute {machine_id}"
@@ -162,6 +163,12 @@ class GroupDoor(Door):
             connection.execute("DELETE FROM group_link WHERE id = %s", [link_id])
             self._moved(connection, machine.id, machine.project_id, link.group_id, was_alone=was_alone)
 
+    def _in_turn(self, connection: Connection, group_id: UUID) -> SecurityGroup:
+        """The group, held. A project's are changed one after the other: the rules of each may name all others."""
+        project_id = self._one(GROUPS, group_id).project_id
+        connection.execute("SELECT FROM project WHERE id = %s FOR NO KEY UPDATE", [project_id])
+        return self._one(GROUPS, group_id, lock=True)
+
     @staticmethod
     def _groups_of(connection: Connection, machine_id: UUID) -> set[UUID]:
         """Read once the machine is held: others may have changed them while it was waited for."""
@@ -189,6 +196,7 @@ class GroupDoor(Door):
             self._converge(connection, row[0], Kind.GROUP, group_id)
 
     def _checked(self, connection: Connection, project_id: UUID, rules: Sequence[GroupRule]) -> Jsonb:
+        """The groups that they name stay until the change is committed, when who deletes one finds its rules."""
         if len(rules) > RULES_MAX:
             raise Invalid(f"{len(rules)} rules are given; a security group has at most {RULES_MAX}")
         for rule in rules:
@@ -197,7 +205,8 @@ class GroupDoor(Door):
         known = {
             row[0]
             for row in connection.execute(
-                "SELECT id FROM security_group WHERE id = ANY(%s) AND project_id = %s", [list(named), project_id]
+                "SELECT id FROM security_group WHERE id = ANY(%s) AND project_id = %s ORDER BY id FOR KEY SHARE",
+                [list(named), project_id],
             )
         }
         if named - known:

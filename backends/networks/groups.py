@@ -64,7 +64,7 @@ class Policy:
         return {self.member_set(group_id): macs for group_id, macs in self.members.items()}
 
     def member_set(self, group_id: UUID) -> str:
-        return f"{_MEMBERS}{_digest(self.network_id, group_id)}"
+        return f"{_MEMBERS}{_digest(self.project_id, self.network_id, group_id)}"
 
 
 class Groups:

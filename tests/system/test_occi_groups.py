@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from threading import Barrier
 from uuid import UUID, uuid4
 
 import pytest
 from occi_client import COMPUTE, INFRASTRUCTURE, ORIGIN, Client
+from psycopg.types.json import Jsonb
 
 from backends.agent.groups import _policies
 from backends.cloud import Cloud
 from backends.cloud.groups import GROUPS_OF_MACHINE_MAX
-from backends.errors import Conflict
+from backends.errors import CloudError, Conflict
 from backends.model import Direction, GroupRule, NewGroup, NewGroupLink, NewMachine
 from backends.networks.groups import Policy
 from backends.store.database import Connection, query
@@ -190,6 +195,82 @@ def test_group_that_goes_takes_the_rules_about_it_along(client: Client) -> None:
     second = make_group(client, [*WEB, {"type": "inbound", "protocol": "all", "group": first}])
     assert client.send("DELETE", first).status_code == 200
     assert shown_rules(client, second) == WEB
+
+
+def at_once(cloud: Cloud, changes: Sequence[Callable[[Cloud], object]]) -> None:
+    """All by clients of their own, who may be refused, but not told to try again."""
+    begun = Barrier(len(changes))
+
+    def client(change: Callable[[Cloud], object]) -> None:
+        own = Cloud(cloud._database, cloud.caller, cloud._sizes, "small")
+        begun.wait()
+        with suppress(CloudError):
+            change(own)
+
+    with ThreadPoolExecutor(len(changes)) as pool:
+        list(pool.map(client, changes))
+
+
+def naming(*group_ids: UUID) -> tuple[GroupRule, ...]:
+    return tuple(GroupRule(Direction.IN, "tcp", group_id=group_id) for group_id in group_ids)
+
+
+def named_groups_that_are_gone(sql: Connection) -> list[tuple[object, ...]]:
+    return sql.execute(
+        "SELECT g.id, rule FROM security_group g, jsonb_array_elements(g.rules) AS listed (rule)"
+        " WHERE rule ->> 5 IS NOT NULL AND NOT EXISTS (SELECT FROM security_group n WHERE n.id::text = rule ->> 5)"
+    ).fetchall()
+
+
+def test_group_that_goes_while_rules_about_it_are_made_takes_them_along(cloud: Cloud, sql: Connection) -> None:
+    for _ in range(12):
+        gone, other = cloud.create_group(NewGroup()).id, cloud.create_group(NewGroup()).id
+        at_once(
+            cloud,
+            [
+                lambda own, gone=gone: own.delete_group(gone),
+                lambda own, gone=gone, other=other: own.update_group(other, {"rules": naming(gone)}),
+                lambda own, gone=gone, other=other: own.update_group(other, {"rules": naming(gone, other)}),
+                lambda own, gone=gone: own.create_group(NewGroup(rules=naming(gone))),
+            ],
+        )
+        assert named_groups_that_are_gone(sql) == []
+
+
+def test_groups_that_name_each_other_are_changed_joined_and_deleted_at_once(cloud: Cloud, sql: Connection) -> None:
+    for _ in range(6):
+        groups = [cloud.create_group(NewGroup()).id for _ in range(4)]
+        for group_id in groups:
+            cloud.update_group(group_id, {"rules": naming(*groups)})
+        backwards = tuple(map(NewGroupLink, reversed(groups)))
+        deletions = [partial(Cloud.delete_group, group_id=group_id) for group_id in groups]
+        changes = [
+            partial(Cloud.update_group, group_id=group_id, changes={"rules": naming(*groups)}) for group_id in groups
+        ]
+        at_once(cloud, [*deletions, *changes, lambda own, all_=backwards: own.create_machine(NewMachine(groups=all_))])
+        assert named_groups_that_are_gone(sql) == []
+
+
+def test_rule_lets_in_nobody_of_another_project_even_if_that_takes_the_identity_of_its_group(
+    cloud: Cloud, other_cloud: Cloud, sql: Connection
+) -> None:
+    mine, theirs = cloud.create_machine(NewMachine()), other_cloud.create_machine(NewMachine())
+    taken = other_cloud.create_group(NewGroup()).id
+    other_cloud.join_group(theirs.id, NewGroupLink(taken))
+    sql.execute(
+        "UPDATE security_group SET rules = %s WHERE id = %s",
+        [Jsonb([["in", "tcp", None, None, None, str(taken)]]), cloud.groups()[0].id],
+    )
+    sql.execute(
+        "UPDATE security_group SET rules = %s WHERE id = %s",
+        [Jsonb([["in", "tcp", None, None, None, str(taken)]]), taken],
+    )
+    rows = sql.execute(query("groups.policies_of_host"), {"host": mine.host or "rack1"}).fetchall()
+    policies = _policies(sql, rows)
+    ours, others = policies[mine.interfaces[0].id], policies[theirs.interfaces[0].id]
+    assert ours.members == {taken: frozenset()}
+    assert others.members == {taken: frozenset({theirs.interfaces[0].mac})}
+    assert ours.member_set(taken) != others.member_set(taken)
 
 
 def test_other_projects_see_and_use_none_of_it(cloud: Cloud, other_cloud: Cloud, image: str) -> None:

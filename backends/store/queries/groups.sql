@@ -16,10 +16,11 @@ WHERE host = %(host)s AND project_id = (SELECT project_id FROM security_group WH
 SELECT id, rules FROM security_group WHERE id = ANY(%(ids)s)
 
 -- name: members
-SELECT network_id, member_of, array_agg(mac)
+-- Each project's own: whatever a rule names, it lets nobody else in.
+SELECT project_id, network_id, member_of, array_agg(mac)
 FROM interface_groups, unnest(group_ids) AS member_of
-WHERE network_id = ANY(%(network_ids)s) AND member_of = ANY(%(ids)s)
-GROUP BY network_id, member_of
+WHERE project_id = ANY(%(project_ids)s) AND network_id = ANY(%(network_ids)s) AND member_of = ANY(%(ids)s)
+GROUP BY project_id, network_id, member_of
 
 -- name: hosts_of_project
 SELECT DISTINCT host FROM machine WHERE project_id = %(project_id)s AND host IS NOT NULL AND NOT deleting
