@@ -70,7 +70,7 @@ class Attribute(Generic[Row]):
         """The door's value for what a client sent."""
         try:
             return self.value.take(sent)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             shown = repr(sent) if len(repr(sent)) <= 80 else repr(sent)[:77] + "..."
             raise Invalid(f"{self.name} is {shown}: expected {self.value.expected}.") from error
 
@@ -268,7 +268,7 @@ def _is_present(attribute: Attribute[Any], row: object, sent: AttributeValue) ->
         return False
     try:
         wanted = fields_for(attribute, attribute.value.take(sent))
-    except (ValueError, OverflowError):
+    except ValueError:
         return False
     return all(value == getattr(row, name, None) for name, value in wanted.items())
 

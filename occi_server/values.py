@@ -52,7 +52,9 @@ def boolean() -> ValueType:
     def take(value: AttributeValue) -> bool:
         if isinstance(value, bool):
             return value
-        return {"true": True, "false": False}[_string(value)]
+        if value not in ("true", "false"):
+            raise ValueError
+        return value == "true"
 
     return ValueType("boolean", "true or false", take)
 
@@ -92,7 +94,7 @@ def one_of(choices: type[StrEnum]) -> ValueType:
 def whole(lowest: int, highest: int) -> ValueType:
     def take(value: AttributeValue) -> int:
         number = _number(value)
-        if number != int(number) or not lowest <= number <= highest:
+        if not lowest <= number <= highest or number != int(number):
             raise ValueError
         return int(number)
 
