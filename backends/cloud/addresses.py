@@ -5,7 +5,7 @@ The network's row must be held until commit, so that nobody else takes the same 
 
 from __future__ import annotations
 
-from backends.errors import Conflict, Invalid, NoCapacity
+from backends.errors import Conflict, Invalid, OutOfRoom
 from backends.model import Allocation, Network
 from backends.networks.addresses import (
     address6_of,
@@ -72,7 +72,7 @@ def next_address(connection: Connection, network: Network) -> str | None:
         },
     ).fetchone()
     if row is None or row[0] is None:
-        raise NoCapacity(f"the network {network.id} has no free address left in {network.cidr}")
+        raise OutOfRoom(f"the network {network.id} has no free address left in {network.cidr}")
     return str(row[0])
 
 

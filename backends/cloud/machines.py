@@ -11,7 +11,7 @@ from backends.cloud.door import check_range, check_text
 from backends.cloud.grants import check_permits, first_restricted
 from backends.cloud.groups import GroupDoor
 from backends.cloud.images import ImageDoor
-from backends.cloud.links import LinkDoor
+from backends.cloud.links import MOST_INTERFACES, LinkDoor
 from backends.errors import Conflict, Invalid, NotApplicable
 from backends.jobs import Kind
 from backends.model import (
@@ -84,6 +84,8 @@ class MachineDoor(LinkDoor, DiskRemovalDoor, ImageDoor, GroupDoor):
         """
         machine_id = new.id or uuid4()
         _check_texts(new.title, new.summary, new.hostname, new.ssh_key, new.user_data)
+        if len(new.interfaces) > MOST_INTERFACES:
+            raise Conflict(f"{len(new.interfaces)} network interfaces are asked for; at most {MOST_INTERFACES} fit")
         with self._change() as connection:
             size = self._size(new.size_name or self._default_size)
             cores = size.cores if new.cores is None else new.cores

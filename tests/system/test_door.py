@@ -12,7 +12,7 @@ import yoyo
 from altostratus.postgres import PrivateCluster
 from backends import jobs
 from backends.cloud import Cloud, MachineChanges
-from backends.errors import Conflict, DatabaseUnavailable, Invalid, NoCapacity, NotApplicable, NotFound
+from backends.errors import Conflict, DatabaseUnavailable, Invalid, NotApplicable, NotFound, OutOfRoom
 from backends.jobs import Kind
 from backends.model import (
     DiskState,
@@ -109,6 +109,16 @@ def test_a_chosen_address_is_honoured_or_refused_with_the_reason(cloud: Cloud) -
         cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id, address="10.2.0.1"),)))
 
 
+def test_a_machine_has_as_many_interfaces_from_the_start_as_can_be_plugged_in(cloud: Cloud) -> None:
+    network = cloud.create_network(NewNetwork(cidr="10.1.0.0/24"))
+    with pytest.raises(Conflict, match="9 network interfaces are asked for; at most 8 fit"):
+        cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id),) * 9))
+    machine = cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id),) * 8))
+    assert [interface.address for interface in machine.interfaces] == [f"10.1.0.{last}" for last in range(1, 9)]
+    with pytest.raises(Conflict, match="at most 8 fit"):
+        cloud.create_interface(machine.id, NewInterface(network.id))
+
+
 def test_gaps_are_used_when_the_range_is_at_its_end(cloud: Cloud, sql: Connection) -> None:
     network = cloud.create_network(NewNetwork(cidr="10.1.0.0/29"))
     machine = cloud.create_machine(NewMachine(cores=1, memory_mib=16, interfaces=(NewInterface(network.id),)))
@@ -116,7 +126,7 @@ def test_gaps_are_used_when_the_range_is_at_its_end(cloud: Cloud, sql: Connectio
     while True:
         try:
             given.add(cloud.create_interface(machine.id, NewInterface(network.id)).address)
-        except NoCapacity:
+        except OutOfRoom:
             break
     assert len(given) >= 4
     victim = machine.interfaces[0]

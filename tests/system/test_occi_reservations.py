@@ -12,7 +12,7 @@ from occi_client import COMPUTE, INFRASTRUCTURE, INTERFACE, IP_NETWORK, MINE, NE
 
 from backends import quotas
 from backends.cloud import Cloud
-from backends.errors import Conflict, NoCapacity
+from backends.errors import Conflict, OutOfRoom
 from backends.model import Caller, Filter, NewInterface, NewMachine, NewNetwork, NewReservation, Role
 from backends.store.database import Connection, Database, query
 from tests.conftest import SIZES
@@ -161,17 +161,21 @@ def test_nobody_else_gets_a_reserved_address_by_chance_or_by_choice(cloud: Cloud
     kept = cloud.reserve(NewReservation(network.id, "10.1.0.2"))
     machine = cloud.create_machine(NewMachine())
     given = []
-    with pytest.raises(NoCapacity):
+    with pytest.raises(OutOfRoom):
         while True:
             given.append(cloud.create_interface(machine.id, NewInterface(network.id)).address)
     assert given == ["10.1.0.1", "10.1.0.3", "10.1.0.4", "10.1.0.5"]
     for wish, told in (
+        ("", "no free address"),
         (f'occi.networkinterface.address="{kept.address}"', "taken"),
         (f'occi.networkinterface.mac="{kept.mac}"', "taken"),
     ):
         refused = refused_link(Client(cloud), f"/compute/{machine.id}", f"/network/{network.id}", wish)
         assert refused[0] == 409
         assert told in refused[1]
+    sent = Client(cloud).send("POST", "/ipreservation/", RESERVATION, POOL.format(f"network-{network.id}"))
+    assert sent.status_code == 409
+    assert "no free address" in sent.text
 
 
 def test_high_reserved_address_makes_no_other_rest_less(cloud: Cloud) -> None:
