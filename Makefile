@@ -1,4 +1,4 @@
-# `make help` lists the targets. VENV=, STATE= and the ALTOSTRATUS_… settings can be given.
+# `make help` lists the targets. VENV= and the settings, such as ALTOSTRATUS_STATE=, can be given.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 VENV ?= $(shell deploy/venv-path .)
