@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import falcon
 
 from backends.cloud import Cloud
+from occi_server import rules
 from occi_server.negotiation import IN_JSON, Rendering, request_rendering
 from renderers.occi import json, text
 from renderers.occi.representation import AttributeValue, Message
@@ -74,16 +75,19 @@ def own_path(reference: str, request: falcon.Request) -> str:
 
 
 def _with_own_paths(message: Message, request: falcon.Request) -> Message:
-    attributes: dict[str, AttributeValue] = {
-        name: own_path(value, request) if name in PLACES and isinstance(value, str) else value
-        for name, value in message.attributes.items()
-    }
+    attributes = {name: _with_own_path(name, value, request) for name, value in message.attributes.items()}
     return dataclasses.replace(
         message,
         links=tuple(dataclasses.replace(link, target=own_path(link.target, request)) for link in message.links),
         attributes=attributes,
         locations=tuple(own_path(location, request) for location in message.locations),
     )
+
+
+def _with_own_path(name: str, value: AttributeValue, request: falcon.Request) -> AttributeValue:
+    if name == rules.NAME:
+        return rules.with_own_paths(value, lambda reference: own_path(reference, request))
+    return own_path(value, request) if name in PLACES and isinstance(value, str) else value
 
 
 def _read_body(request: falcon.Request, limit_bytes: int) -> bytes:

@@ -7,10 +7,9 @@ Ours besides: `"group": "/securitygroup/UUID"` in place of a range, and `all` as
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Final
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -19,6 +18,7 @@ from backends.model import Direction, GroupRule
 from occi_server.values import ValueType
 from renderers.occi.representation import AttributeValue
 
+NAME = "occi.securitygroup.rules"
 LOCATION = "/securitygroup/"
 LONGEST_TEXT = 65536
 TYPES: Final = {"inbound": Direction.IN, "outbound": Direction.OUT}
@@ -56,13 +56,31 @@ def _shown(rule: GroupRule) -> AttributeValue:
 
 
 def _take(value: AttributeValue) -> tuple[GroupRule, ...]:
+    return tuple(dict.fromkeys(map(_rule, _listed(value))))
+
+
+def with_own_paths(sent: AttributeValue, own_path: Callable[[str], str]) -> AttributeValue:
+    """The rules with the paths of groups that were named by URLs of this server; what isn't rules stays as it is."""
+    try:
+        listed = _listed(sent)
+    except ValueError:
+        return sent
+    return [
+        {**rule, "group": own_path(group)}
+        if isinstance(rule, dict) and isinstance(group := rule.get("group"), str)
+        else rule
+        for rule in listed
+    ]
+
+
+def _listed(value: AttributeValue) -> list[AttributeValue]:
     if isinstance(value, str):
         if len(value) > LONGEST_TEXT:
             raise ValueError
         value = orjson.loads(value)
     if not isinstance(value, list):
         raise ValueError
-    return tuple(dict.fromkeys(map(_rule, value)))
+    return value
 
 
 def _rule(sent: AttributeValue) -> GroupRule:
@@ -83,11 +101,9 @@ def _rule(sent: AttributeValue) -> GroupRule:
 
 
 def _identity(group: AttributeValue) -> UUID:
-    """Of a security group's URL or path."""
-    path = urlsplit(group).path if isinstance(group, str) else ""
-    if not path.startswith(LOCATION):
+    if not isinstance(group, str) or not group.startswith(LOCATION):
         raise ValueError
-    return UUID(path.removeprefix(LOCATION))
+    return UUID(group.removeprefix(LOCATION))
 
 
 def _one(value: AttributeValue | None) -> str:

@@ -29,7 +29,7 @@ LINK_LOCATION = "/securitygrouplink/"
 
 OF_GROUP: tuple[Attribute[SecurityGroup], ...] = (
     Attribute(
-        "occi.securitygroup.rules",
+        rules.NAME,
         rules.rules(),
         lambda group: rules.shown(group.rules),
         "rules",

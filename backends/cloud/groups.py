@@ -229,7 +229,7 @@ def _check(rule: GroupRule) -> None:
         check_range("the first port of a rule", first, 0, 65535)
         check_range("the last port of a rule", last, first, 65535)
     if rule.remote is not None and rule.group_id is not None:
-        raise Invalid(f"a rule has both the range {rule.remote} and a group; one of them is expected")
+        raise Invalid(f"a rule names both a group and a range or IP version ({rule.remote}); one of them is expected")
     if rule.remote is not None and not _is_subnet(rule.remote):
         raise Invalid(f"a rule's range is {rule.remote!r}; expected a subnet, such as 192.0.2.0/24 or 2001:db8::/64")
 

@@ -108,6 +108,8 @@ def test_rules_as_ooi_writes_them_are_understood(client: Client) -> None:
         [{"type": "inbound", "protocol": "tcp", "group": "nobody"}],
         [{"type": "inbound", "protocol": "tcp", "group": f"/securitygroup/{uuid4()}"}],
         [{"type": "inbound", "protocol": "tcp", "group": f"/compute/{uuid4()}"}],
+        [{"type": "inbound", "protocol": "tcp", "group": f"http://evil.example/securitygroup/{uuid4()}"}],
+        [{"type": "inbound", "protocol": "tcp", "group": 7}],
         [{"type": "inbound", "protocol": "tcp", "drop": True}],
         [{"type": "inbound", "protocol": "tcp", "port": str(port)} for port in range(101)],
         "not JSON",
@@ -117,6 +119,30 @@ def test_rules_that_mean_nothing_are_refused(client: Client, rules: object) -> N
     sent = client.send("POST", "/securitygroup/", GROUP, attributes=rules_in_header(rules))
     assert sent.status_code == 400
     assert "occi.securitygroup.rules" in sent.text or "rule" in sent.text
+
+
+def test_rule_names_a_group_by_its_path_or_by_its_url_here_but_not_by_one_elsewhere(client: Client) -> None:
+    path = make_group(client)
+    for place in (path, f"{ORIGIN}{path}"):
+        rules = [{"type": "inbound", "protocol": "tcp", "group": place}]
+        named = make_group(client, rules)
+        assert shown_rules(client, named) == [{"type": "inbound", "protocol": "tcp", "group": path}]
+        body = {"kind": f"{INFRASTRUCTURE}securitygroup", "attributes": {"occi.securitygroup.rules": rules}}
+        sent = client.send("PUT", named, body=json.dumps(body), content_type="application/occi+json")
+        assert sent.status_code == 200
+    for elsewhere in (f"http://evil.example{path}", f"//evil.example{path}", f"ftp://evil.example{path}"):
+        refused = rules_in_header([{"type": "inbound", "protocol": "tcp", "group": elsewhere}])
+        sent = client.send("POST", "/securitygroup/", GROUP, attributes=refused)
+        assert sent.status_code == 400
+        assert "occi.securitygroup.rules is" in sent.text
+
+
+def test_rule_for_a_group_and_an_ip_version_is_refused_by_what_was_sent(client: Client) -> None:
+    path = make_group(client)
+    both = rules_in_header([{"type": "inbound", "protocol": "tcp", "group": path, "ipversion": "IPv4"}])
+    sent = client.send("POST", "/securitygroup/", GROUP, attributes=both)
+    assert sent.status_code == 400
+    assert "both a group and a range or IP version" in sent.text
 
 
 def test_every_project_has_a_default_group_that_stays(client: Client, cloud: Cloud) -> None:
@@ -228,10 +254,10 @@ def test_group_that_goes_while_rules_about_it_are_made_takes_them_along(cloud: C
         at_once(
             cloud,
             [
-                lambda own, gone=gone: own.delete_group(gone),
-                lambda own, gone=gone, other=other: own.update_group(other, {"rules": naming(gone)}),
-                lambda own, gone=gone, other=other: own.update_group(other, {"rules": naming(gone, other)}),
-                lambda own, gone=gone: own.create_group(NewGroup(rules=naming(gone))),
+                partial(Cloud.delete_group, group_id=gone),
+                partial(Cloud.update_group, group_id=other, changes={"rules": naming(gone)}),
+                partial(Cloud.update_group, group_id=other, changes={"rules": naming(gone, other)}),
+                partial(Cloud.create_group, new=NewGroup(rules=naming(gone))),
             ],
         )
         assert named_groups_that_are_gone(sql) == []
@@ -247,7 +273,7 @@ def test_groups_that_name_each_other_are_changed_joined_and_deleted_at_once(clou
         changes = [
             partial(Cloud.update_group, group_id=group_id, changes={"rules": naming(*groups)}) for group_id in groups
         ]
-        at_once(cloud, [*deletions, *changes, lambda own, all_=backwards: own.create_machine(NewMachine(groups=all_))])
+        at_once(cloud, [*deletions, *changes, partial(Cloud.create_machine, new=NewMachine(groups=backwards))])
         assert named_groups_that_are_gone(sql) == []
 
 
