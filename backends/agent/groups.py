@@ -22,6 +22,10 @@ from backends.store.rows import Row, rule_from_row
 log = structlog.get_logger()
 
 
+class Unwanted(Exception):
+    """The interface, or its machine, is being deleted: its tap isn't to be made, and another job removes what is."""
+
+
 def converge_group(host: Host, group_id: UUID) -> None:
     """Its rules and members have changed: the policies that it is in, or that name it, are made anew."""
     try:
@@ -39,12 +43,17 @@ def converge_group(host: Host, group_id: UUID) -> None:
 
 
 def ensure_port_groups(host: Host, interface_id: UUID) -> None:
-    """The tap obeys its machine's groups before it is there; who lets members of these in knows it too."""
+    """The tap obeys its machine's groups before it is there; who lets members of these in knows it too.
+
+    `Unwanted` once it is being deleted, of which who makes many taps may not have heard yet.
+    """
     with host.networks.exclusively():
         with host.connection() as connection:
             row = connection.execute(query("groups.policy_of_port"), {"id": interface_id}).fetchone()
             policy = _policies(connection, [row])[interface_id] if row else None
-        if policy is None or host.groups.has(interface_id, policy):
+        if policy is None:
+            raise Unwanted(f"the interface {interface_id} is being deleted")
+        if host.groups.has(interface_id, policy):
             return
         if not host.groups.ensure_port(interface_id, policy):
             restore_groups(host)

@@ -17,7 +17,7 @@ from backends import jobs
 from backends.agent import shared
 from backends.agent.bandwidth import limit_port
 from backends.agent.disk import converge_disk
-from backends.agent.groups import absent_port, ensure_port_groups
+from backends.agent.groups import Unwanted, absent_port, ensure_port_groups
 from backends.agent.host import DRIVER_ERRORS, Host, network_spec, tell_other_hosts, with_remotes
 from backends.agent.served import ServedDisk, answers, iscsi_source, served_disk
 from backends.agent.traffic import begin_counting
@@ -148,6 +148,8 @@ def converge_machine(host: Host, machine_id: UUID) -> None:
             return
         try:
             _converge(host, machine)
+        except Unwanted as reason:
+            log.info("machine left to its next job", machine=str(machine_id), reason=str(reason))
         except StillRead as reason:
             host.write("machine_waits", id=machine_id, message=str(reason))
             with host.connection() as connection:

@@ -11,11 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from backends.agent.groups import absent_port, converge_group, ensure_port_groups, restore_groups
+from backends.agent.groups import Unwanted, absent_port, converge_group, ensure_port_groups, restore_groups
 from backends.agent.host import Host
 from backends.agent.loop import look_if_lost
+from backends.agent.machine import _ensure_port, _read
 from backends.cloud import Cloud
-from backends.model import Direction, GroupRule, Machine, NewGroup, NewGroupLink, NewMachine
+from backends.model import Direction, GroupRule, Machine, NewGroup, NewGroupLink, NewInterface, NewMachine, NewNetwork
 from backends.networks.bandwidth import Limits
 from backends.networks.driver import Networks
 from backends.networks.groups import Groups, Policy
@@ -102,6 +103,25 @@ def test_computes_of_the_default_group_become_its_members(agent: Host, cloud: Cl
     converge_group(agent, default)
     assert members_of(policy_of(agent, first)) == {first.interfaces[0].mac}
     assert restore_groups(agent) == []
+
+
+def test_taps_of_a_compute_that_is_deleted_while_they_are_made_are_not_made(agent: Host, cloud: Cloud) -> None:
+    network = cloud.create_network(NewNetwork())
+    machine = cloud.create_machine(NewMachine(interfaces=(NewInterface(network.id),) * 3))
+    with agent.connection() as connection:
+        wanted = _read(agent, connection, machine.id)
+    assert wanted is not None
+    first, second, third = wanted.interfaces
+    _ensure_port(agent, wanted, first)
+    cloud.delete_interface(second.id)
+    with pytest.raises(Unwanted):
+        _ensure_port(agent, wanted, second)
+    cloud.delete_machine(machine.id)
+    with pytest.raises(Unwanted):
+        _ensure_port(agent, wanted, third)
+    assert agent.networks.ports() == {first.id}
+    absent_port(agent, first.id)
+    agent.networks.absent_network(network.id)
 
 
 def test_new_rules_and_groups_reach_running_computes(agent: Host, cloud: Cloud) -> None:
