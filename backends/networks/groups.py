@@ -104,6 +104,7 @@ class Groups:
             if nft.run(attempt) is None:
                 self._note([policy])
                 self._applied[interface_id] = policy.name
+                self._withdraw_unused()
                 return True
         return False
 
@@ -129,6 +130,22 @@ class Groups:
         if nft.run(tables.add_elements(self._table, {name: [tap] for name in _CHAINS}, "delete")) is not None:
             for name in _CHAINS:  # it isn't in all of them, or in none
                 nft.run(tables.add_elements(self._table, {name: [tap]}, "delete"))
+        self._withdraw_unused()
+
+    def _withdraw_unused(self) -> None:
+        """Policies that no tap has any more. What the kernel doesn't let go of now, it lets the sweep remove."""
+        used = set(self._applied.values())
+        unused = [policy for name, policy in self._policies.items() if name not in used]
+        if not unused:
+            return
+        self._policies = {name: self._policies[name] for name in used}
+        kept = {name for policy in self._policies.values() for name in policy.member_sets}
+        sets = self._members.keys() - kept
+        self._members = {name: self._members[name] for name in kept}
+        chains = [policy.chain(which) for policy in unused for which in _CHAINS]
+        lines = [f"delete chain {self._table} {name}" for name in chains]
+        lines += [f"delete set {self._table} {name}" for name in sets]
+        nft.run("\n".join(lines) + "\n")
 
     def restore(self, ports: Mapping[UUID, Policy]) -> list[str]:
         """Makes the table what these interfaces need, if it isn't, and says what others have changed of it.

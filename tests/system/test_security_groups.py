@@ -439,6 +439,36 @@ def test_port_changes_its_policy_and_leaves(site: Site) -> None:
     site.groups.absent_port(interface_id)
 
 
+def test_policy_goes_with_its_last_port_and_members_with_the_last_policy_that_knows_them(groups: Groups) -> None:
+    group, macs = uuid4(), frozenset({"52:54:00:00:00:02"})
+    first, second = (
+        Policy(PROJECT, NETWORK, (uuid4(),), (rule_in(group_id=group), OUT_OPEN), {group: macs}) for _ in range(2)
+    )
+    ports = {uuid4(): first, uuid4(): first, uuid4(): second}
+    groups.restore(ports)
+
+    def there() -> list[bool]:
+        listed = run("nft", "list", "table", "bridge", TABLE)
+        return [
+            f"set {first.member_set(group)} " in listed,
+            *(one.chain("sending") in listed for one in (first, second)),
+        ]
+
+    one, other, last = ports
+    groups.absent_port(one)
+    assert there() == [True, True, True]
+    assert groups.ensure_port(other, second)
+    assert there() == [True, False, True]
+    assert groups.restore({other: second, last: second}) == []
+    assert groups.ensure_port(one, first)
+    assert there() == [True, True, True]
+    for interface_id in ports:
+        groups.absent_port(interface_id)
+    assert there() == [False, False, False]
+    assert groups.ensure_port(one, first)
+    assert groups.restore({one: first}) == []
+
+
 def test_rules_that_the_kernel_refuses_cut_off_their_own_guests_alone(site: Site) -> None:
     client, server = site.guest(OUT_OPEN), site.guest(rule_in())
     broken = site.guest(rule_in(remote="fe80::%nowhere/10"), OUT_OPEN)
