@@ -183,6 +183,13 @@ def inherited(parents: Acl, *, container: bool) -> Acl:
     return tuple(passed) or OWNERS_ACL
 
 
+def passed_down(above: Acl, levels: int, *, container: bool) -> Acl:
+    """What is in force so many levels below a list where none is in between: the same from the second on."""
+    for level in range(levels):
+        above = inherited(above, container=container or level < levels - 1)
+    return above
+
+
 @lru_cache(maxsize=4096)
 def allowed(acl: Acl, caller: Caller, owner: str) -> AceMask:
     """All that the caller may do: each bit is decided by the first entry about it, and what none is about is denied."""

@@ -22,6 +22,7 @@ from backends import acl as acls
 from backends import feeds, retention
 from backends.acl import AceMask
 from backends.cloud.door import once_more
+from backends.cloud.feeds import rights_by_list
 from backends.cloud.versions import NOT_OF_VERSIONS, VersionDoor, refuse_version
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.feeds import Event
@@ -55,6 +56,7 @@ RIGHT_NAMES = {
     AceMask.READ_METADATA: "read its metadata",
     AceMask.WRITE_METADATA: "write its metadata",
     AceMask.DELETE: "delete it",
+    AceMask.DELETE_OBJECT: "delete what is in it",
     AceMask.WRITE_ACL: "change its access control list",
     AceMask.WRITE_RETENTION: "set its retention",
     AceMask.WRITE_RETENTION_HOLD: "put it on hold",
@@ -461,11 +463,26 @@ class ObjectDoor(VersionDoor):
     def _check_below(self, connection: Connection, found: Found, now: datetime) -> None:
         """Whether all that is in a container may be deleted."""
         for row in connection.execute(query("objects.below"), {"id": found.object.id}).fetchall():
-            reason = retention.reason_to_keep(row[1], now)
+            reason = retention.reason_to_keep(row[0], now)
             if reason is not None:
                 raise NotAllowed(f"something in the container can't be deleted: {reason}")
-            if "cdmi_acl" in row[1]:
-                self.require(self._find(Address(start=row[0])), AceMask.DELETE)
+        self._require_below(connection, found, AceMask.DELETE, AceMask.DELETE_OBJECT)
+
+    def _require_below(self, connection: Connection, top: Found, right: AceMask, of_containers: AceMask) -> None:
+        """`right` to all that is in it, by the lists in force; `of_containers` to it and those in it that aren't empty.
+
+        Rights differ only where the nearest list or the owner does, so each pair of these is judged once.
+        """
+        rows = connection.execute(query("objects.lists"), {"id": top.object.id}).fetchall()
+        for own, level, is_container, owner, is_parent in rows:
+            is_top = own is None and level == 0
+            acl = acls.passed_down(top.acl if own is None else acls.parse_acl(own), level, container=is_container)
+            granted = top.rights if is_top else rights_by_list(self._caller, acl, owner)
+            wanted = (AceMask(0) if is_top else right) | (of_containers if is_parent else AceMask(0))
+            missing = wanted & ~granted
+            if missing:
+                of, what = "" if is_top else " of something in it", RIGHT_NAMES.get(missing, "do that")
+                raise NotAllowed(f"the access control list{of} doesn't let {self._caller.user_name} {what}")
 
     def _write_changes(self, connection: Connection, found: Found, changes: ObjectChanges) -> None:
         connection.execute(

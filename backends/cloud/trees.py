@@ -74,8 +74,8 @@ class TreeDoor(ValueDoor):
                 self._lock(connection, one)
             source = self._find(source.address)
             self._refuse_inside(source, target)
-            self._require_readable(connection, source)
             self._share(connection, source)
+            self._require_readable(connection, source)
             target = self._hold(connection, target)
             changes = _as_in(source.object, target.object, change(source, target))
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
@@ -125,6 +125,7 @@ class TreeDoor(ValueDoor):
             if parent is None and source.object.kind is ObjectKind.CONTAINER:
                 raise Invalid("a container can't be without a path")
             self._refuse_inside(source, parent)
+            self._require_readable(connection, source)
             self._check_deletable(connection, source)
             values = {
                 "id": source.object.id,
@@ -251,9 +252,7 @@ class TreeDoor(ValueDoor):
     def _require_readable(self, connection: Connection, source: Found) -> None:
         right = AceMask.READ_OBJECT | AceMask.READ_METADATA
         self.require(source, right)
-        for row in connection.execute(query("objects.below"), {"id": source.object.id}).fetchall():
-            if "cdmi_acl" in row[1]:
-                self.require(self._find(Address(start=row[0])), right)
+        self._require_below(connection, source, right, AceMask(0))
 
     @staticmethod
     def _refuse_inside(source: Found, parent: Found | None) -> None:

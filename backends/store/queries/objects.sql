@@ -100,15 +100,30 @@ SELECT o.written FROM stored_object o WHERE o.id = %(id)s
 SELECT (SELECT count(*) FROM stored_object o WHERE o.value_file = %(file)s)
     + (SELECT count(*) FROM disk_write w WHERE w.value_file = %(file)s AND w.kept)
 
+-- name: lists
+-- What decides about rights to an object and all below it: the nearest list (null: the object's own or what that
+-- inherits), how far above it is, and whose it is, each combination once. What a snapshot holds goes with its container,
+-- and isn't copied.
+WITH RECURSIVE tree (id, list_id, level, kind, owner) AS (
+    SELECT o.id, NULL::uuid, 0, o.kind, o.owner FROM stored_object o WHERE o.id = %(id)s
+    UNION
+    SELECT o.id, CASE WHEN o.metadata ->> 'cdmi_acl' IS NULL THEN tree.list_id ELSE o.id END,
+        CASE WHEN o.metadata ->> 'cdmi_acl' IS NULL THEN least(tree.level + 1, 2) ELSE 0 END, o.kind, o.owner
+    FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
+)
+SELECT DISTINCT l.metadata -> 'cdmi_acl', tree.level, tree.kind = 'container', tree.owner,
+    tree.kind = 'container' AND EXISTS (SELECT FROM stored_object o WHERE o.parent_id = tree.id)
+FROM tree LEFT JOIN stored_object l ON l.id = tree.list_id
+
 -- name: below
--- What a snapshot holds goes with its container, and isn't copied.
+-- What may have to be kept.
 WITH RECURSIVE tree (id) AS (
     SELECT %(id)s::uuid
     UNION
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
 )
-SELECT o.id, o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
-WHERE o.metadata ?| ARRAY['cdmi_acl', 'cdmi_hold_id', 'cdmi_retention_period'] AND o.id <> %(id)s
+SELECT o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
+WHERE o.metadata ?| ARRAY['cdmi_hold_id', 'cdmi_retention_period'] AND o.id <> %(id)s
 
 -- name: delete
 WITH RECURSIVE tree (id) AS (

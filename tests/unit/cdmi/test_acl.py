@@ -17,11 +17,13 @@ from backends.acl import (
     Ace,
     AceFlag,
     AceMask,
+    Acl,
     allowed,
     below,
     inherited,
     is_inherited,
     parse_acl,
+    passed_down,
     render_acl,
 )
 from backends.errors import Invalid
@@ -92,3 +94,11 @@ def test_a_project_shares_everything_unless_somebody_says_otherwise() -> None:
     assert allowed(acl, user("anybody"), "owner") == ALL_PERMS
     assert is_inherited(acl)
     assert not is_inherited(DEFAULT_ACL)
+
+
+@given(st.lists(ACES, max_size=4).map(tuple), st.booleans(), st.integers(2, 5))
+def test_what_is_passed_on_stays_the_same_from_the_second_level_on(acl: Acl, container: bool, levels: int) -> None:
+    """What decides about a tree is looked up by so many levels."""
+    assert passed_down(acl, levels, container=container) == passed_down(acl, 2, container=container)
+    assert passed_down(acl, 1, container=container) == inherited(acl, container=container)
+    assert passed_down(acl, 0, container=container) == acl
