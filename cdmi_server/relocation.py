@@ -12,7 +12,7 @@ from backends.acl import AceMask
 from backends.cloud.trees import NOT_COPIED
 from backends.cloud.versions import refuse_version
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
-from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind, Referred
 from backends.values import Received, copy_into
 from cdmi_server import bodies
 from cdmi_server.call import Call
@@ -31,6 +31,8 @@ CLAIMS = (
     *claims("queue", "cdmi_copy_queue", "cdmi_move_queue"),
 )
 SOURCES = ("copy", "move")
+REFERENCES_MAX = 8
+"""On the way to a source, whose own URI is the first."""
 
 
 def source_of(call: Call, body: dict[str, Any], field: str, kind: ObjectKind | None = None) -> Found:
@@ -45,21 +47,40 @@ def _source_and_fields(
     call: Call, body: dict[str, Any], field: str, kind: ObjectKind | None
 ) -> tuple[Found, Selection]:
     """Fields may be named by the source's URI or by that of the request (1.1.1 §8.2.5)."""
-    place, query = parse_uri(body[field], call.request.prefix, call.site.enterprise_number, field)
-    selection = parse_fields(query, call.version)
-    if selection and call.selection:
-        raise Invalid(f"both URIs of the {field} name fields: expected one of them at most")
-    if place.is_pool or (place.capabilities, place.domains) != (None, None):
-        raise Invalid(f"{field} is {str(body[field])[:100]!r}: expected the URI of an object")
-    # 1.1.1 §8.2.5: a source that can't be read is a fault of the request, not of its URI.
-    try:
-        with denied_as_invalid(field):
-            found = call.cloud.find_object(place.address)
-    except NotFound as error:
-        raise Invalid(f"{field} can't be read: {error.message}") from None
+    found, queries = _followed(call, body[field], field)
+    named = [fields for fields in (parse_fields(query, call.version) for query in queries) if fields]
+    if len([*named, *([call.selection] if call.selection else [])]) > 1:
+        raise Invalid(f"several URIs of the {field} name fields: expected one of them at most")
     if kind is not None and found.object.kind is not kind:
         raise Invalid(f"{field} names a {found.object.kind}: expected a {kind}")
-    return found, selection or call.selection
+    return found, named[0] if named else call.selection
+
+
+def _followed(call: Call, uri: object, field: str) -> tuple[Found, list[str]]:
+    """The object at a URI in a body, by references on the way too, and the queries of all URIs that lead to it.
+
+    302 is about the URI of the request: it would send the client's PUT to the source.
+    """
+    queries = []
+    for _ in range(REFERENCES_MAX):
+        place, query = parse_uri(uri, call.request.prefix, call.site.enterprise_number, field)
+        queries.append(query)
+        if place.is_pool or (place.capabilities, place.domains) != (None, None):
+            raise Invalid(f"{field} is {str(uri)[:100]!r}: expected the URI of an object")
+        # 1.1.1 §8.2.5: a source that can't be read is a fault of the request, not of its URI.
+        try:
+            with denied_as_invalid(field):
+                return call.cloud.find_object(place.address), queries
+        except NotFound as error:
+            raise Invalid(f"{field} can't be read: {error.message}") from None
+        except Referred as referred:
+            if field == "move":
+                raise Invalid(
+                    f"move goes by a reference to {referred.target[:100]!r}: expected the way there"
+                ) from None
+            path, mark, query = referred.target.partition("?")
+            uri = "/".join((path.rstrip("/"), *referred.rest)) + mark + query if referred.rest else referred.target
+    raise Invalid(f"{field} goes by more than {REFERENCES_MAX - 1} references: expected the URI of an object")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -551,3 +552,68 @@ def test_references_are_checked_when_they_are_deserialized_too(client: Client, t
     sent = {"deserializevalue": base64.b64encode(json.dumps(tree).encode()).decode()}
     assert client.send("PUT", "/cdmi/c/", CONTAINER, sent).status_code == 201
     assert client.plain("GET", "/cdmi/c/away").headers["Location"].endswith("/cdmi/box/small?value")
+
+
+def away(client: Client, name: str, target: str) -> None:
+    assert client.send("PUT", f"/cdmi/{name}", DATAOBJECT, {"reference": target}).status_code == 201
+
+
+def test_copies_follow_references_within_the_server(client: Client) -> None:
+    by_id = f"/cdmi_objectid/{identity(client, 'box/small')}"
+    for number, target in enumerate(["/box/small", "/cdmi/box/small", "/cdmi/2.0.0/box/small", by_id]):
+        away(client, f"to{number}", target)
+        away(client, f"again{number}", f"/to{number}")
+        for name in ("to", "again"):
+            copied = client.send("PUT", f"/cdmi/2.0.0/{name}copy{number}", DATAOBJECT, {"copy": f"/{name}{number}"})
+            assert copied.status_code == 201
+            assert (copied.json["mimetype"], copied.json["metadata"]["a"]) == ("x/y", "1")
+    away(client, "there", "/box/")
+    part = client.send("POST", "/cdmi/2.0.0/cdmi_objectid/", DATAOBJECT, {"copy": "/there/inner/large?value=2-4"})
+    assert client.plain("GET", part.headers["Location"]).content == LARGE[2:5]
+    assert client.send("PUT", "/cdmi/2.0.0/tree/", CONTAINER, {"copy": "/there/inner/"}).json["children"] == ["large"]
+    client.send("PUT", "/cdmi/2.0.0/kept", DATAOBJECT, {"serialize": "/again0"})
+    away(client, "tokept", "/kept")
+    assert client.send("PUT", "/cdmi/2.0.0/back", DATAOBJECT, {"deserialize": "/tokept"}).status_code == 201
+    assert client.send("PATCH", "/cdmi/2.0.0/kept", DATAOBJECT, {"copy": "/again0"}).status_code == 204
+    assert client.plain("GET", "/cdmi/kept").text == client.plain("GET", "/cdmi/back").text == "small"
+    away(client, "fields", "/box/inner/large?value=5-6")
+    assert client.send("PUT", "/cdmi/2.0.0/part", DATAOBJECT, {"copy": "/fields"}).status_code == 201
+    assert client.plain("GET", "/cdmi/part").content == LARGE[5:7]
+
+
+@pytest.mark.parametrize("field", ["copy", "move", "serialize", "deserialize"])
+def test_references_that_lead_to_no_source_are_refused_without_a_redirect(client: Client, field: str) -> None:
+    targets = ["/nothing", "https://example.com/o", "/ring", "/cdmi_capabilities/", "/fields?value=0-1", "/chain7"]
+    away(client, "ring", "/round")
+    away(client, "round", "/ring")
+    away(client, "fields", "/box/small?value=0-1")
+    away(client, "chain0", "/box/small")
+    for number in range(1, 8):
+        away(client, f"chain{number}", f"/chain{number - 1}")
+    for target in targets:
+        away(client, "away", target)
+        for method, path in (("PUT", "new"), ("PATCH", "box/small"), ("POST", "box/")):
+            sent = client.send(method, f"/cdmi/2.0.0/{path}", DATAOBJECT, {field: "/away"})
+            assert (target, sent.status_code, sent.headers.get("Location")) == (target, 400, None)
+        client.send("DELETE", "/cdmi/away", DATAOBJECT)
+    assert client.plain("GET", "/cdmi/box/small").text == "small"
+
+
+def test_what_a_reference_leads_to_is_not_moved_from_there(client: Client) -> None:
+    away(client, "away", "/box/small")
+    away(client, "there", "/box/")
+    for source in ("/away", "/there/small"):
+        refused = client.send("PUT", "/cdmi/2.0.0/new", DATAOBJECT, {"move": source})
+        assert (refused.status_code, "/box/" in refused.text) == (400, True)
+    assert client.plain("GET", "/cdmi/box/small").text == "small"
+
+
+def test_rights_are_those_at_a_references_end(client: Client, database: Database) -> None:
+    alone = [{"acetype": "ALLOW", "identifier": "OWNER@", "aceflags": "0x0", "acemask": "0x1F07FF"}]
+    secret = {"value": "secret", "metadata": {"cdmi_acl": alone}}
+    assert client.send("PUT", "/cdmi/secret", DATAOBJECT, secret).status_code == 201
+    mate = Client(database, replace(client.caller, user_name="mate"), client.folder)
+    away(mate, "away", "/secret")
+    for field in ("copy", "serialize", "deserialize"):
+        assert mate.send("PUT", "/cdmi/2.0.0/new", DATAOBJECT, {field: "/away"}).status_code in (400, 403)
+    assert mate.send("GET", "/cdmi/2.0.0/new", DATAOBJECT).status_code == 404
