@@ -161,8 +161,8 @@ def _read(call: Call) -> None:
 def _put(call: Call) -> None:
     existing = _existing(call)
     refuse_version(existing)
-    if existing is None and call.request.get_header("If-Match") is not None:
-        raise falcon.HTTPPreconditionFailed(description="If-Match is given, but there is no object.")
+    if existing is None:
+        plain.check_absent(call)
     if request_profile(call.request, call.version) is Profile.HTTP:
         if call.place.slash:
             _refuse_other_kind(existing, ObjectKind.CONTAINER)

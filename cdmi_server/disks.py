@@ -15,7 +15,7 @@ from backends.cloud.named_disks import DiskWishes, NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import Pool
 from backends.objects import DISKS, PROCESSING, SNAPSHOTS, Address
-from cdmi_server import bodies, container, disk_value, disk_views, exports, policies
+from cdmi_server import bodies, container, disk_value, disk_views, exports, plain, policies
 from cdmi_server.call import Call
 from cdmi_server.disk_views import POOL, READ_ONLY, SIZE, VOLATILE, shown_boolean
 from cdmi_server.metadata import changed_metadata, new_metadata
@@ -100,6 +100,7 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
             fields = disk_views.all_fields(call)
         case _:
             disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
+            call.response.set_header("ETag", _tag(call, disk))
             fields, size_bytes = disk_views.disk_fields(call, disk), disk.size_bytes
     if not is_cdmi:
         disk_views.page(call, names, fields, size_bytes)
@@ -130,6 +131,7 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
     with call.cloud.atomically():
         call.cloud.hold([disk.id, *([original.id] if original else [])])
         disk = call.cloud.named_disk(disk.name)
+        plain.check_tag(call, _tag(call, disk))
         metadata, fields = _changes(call, disk, body, whole=whole)
         asked = Asked() if metadata is None else _split(call, metadata)
         call.cloud.change_named_disk(disk, asked.wishes, asked.own, fields)
@@ -148,6 +150,10 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         call.answer_json(CONTAINER, disk_views.disk_fields(call, call.cloud.named_disk(disk.name)), status=status)
 
 
+def _tag(call: Call, disk: NamedDisk) -> str:
+    return f'"{call.cloud.disk_tag(disk)}"'
+
+
 def _changes(
     call: Call, disk: NamedDisk, body: dict[str, Any], *, whole: bool
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
@@ -163,6 +169,7 @@ def _changes(
 
 def _create(call: Call, name: str, body: dict[str, Any]) -> None:
     """202: the host's agent makes it, and completionStatus says when it has."""
+    plain.check_absent(call)
     if "snapshot" in body:
         raise Invalid(f"there is no disk {name[:300]!r} of which a snapshot could be made")
     source = bodies.one_source(body, ("copy",))
@@ -249,5 +256,9 @@ def _delete(call: Call, names: tuple[str, ...]) -> None:
         return
     if len(names) == 2:
         raise Invalid(f"{SNAPSHOTS} can't be deleted: delete the snapshots in it")
-    call.cloud.delete_disk(call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None).id)
+    disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
+    with call.cloud.atomically():
+        call.cloud.hold([disk.id])
+        plain.check_tag(call, _tag(call, disk))
+        call.cloud.delete_disk(disk.id)
     call.response.status = falcon.HTTP_204

@@ -239,9 +239,18 @@ def announced_range(request: falcon.Request) -> ByteRange | None:
     return parse_content_range(ranged.strip().replace("=", " ", 1) + "/*") if ranged is not None else None
 
 
+def check_absent(call: Call) -> None:
+    """Before something new is made, which nobody can have seen."""
+    if call.request.get_header("If-Match") is not None:
+        raise falcon.HTTPPreconditionFailed(description="If-Match is given, but there is no object.")
+
+
 def check_preconditions(call: Call, existing: Found) -> None:
     """RFC 9110 §13.1: of a change to what exists, as it is now."""
-    tag = etag(call, existing)
+    check_tag(call, etag(call, existing))
+
+
+def check_tag(call: Call, tag: str) -> None:
     if _names_tag(call.request.get_header("If-None-Match"), tag):
         raise falcon.HTTPPreconditionFailed(description="If-None-Match is given, but the object exists.")
     expected = call.request.get_header("If-Match")

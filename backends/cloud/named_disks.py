@@ -135,6 +135,14 @@ class NamedDiskDoor(DiskDoor):
             rows = connection.execute(query("disks.named"), parameters).fetchall()
         return [_named_disk(row) for row in rows]
 
+    def disk_tag(self, disk: NamedDisk) -> str:
+        """Another one after each change that a user makes of it."""
+        with self._read() as connection:
+            row = connection.execute(query("disks.tag"), {"id": disk.id}).fetchone()
+        if row is None:
+            raise NotFound(f"the disk {disk.name!r} has just been deleted")
+        return str(row[0])
+
     def disk_snapshots(self, disk: NamedDisk) -> Sequence[str]:
         """Their names, in the order in which they were taken."""
         with self._read() as connection:
