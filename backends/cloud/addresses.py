@@ -62,18 +62,17 @@ def next_address(connection: Connection, network: Network) -> str | None:
     if network.allocation is Allocation.STATIC:
         raise unnamed(network)
     subnet = parse_subnet(network.cidr)
-    row = connection.execute(
-        query("links.next_address"),
-        {
-            "network_id": network.id,
-            "first": str(subnet[1]),
-            "last": str(subnet[-2]),
-            "unavailable": ",".join(reserved_addresses(network.cidr, gateway_of(network))),
-        },
-    ).fetchone()
-    if row is None or row[0] is None:
-        raise OutOfRoom(f"the network {network.id} has no free address left in {network.cidr}")
-    return str(row[0])
+    values = {
+        "network_id": network.id,
+        "first": str(subnet[1]),
+        "last": str(subnet[-2]),
+        "unavailable": ",".join(reserved_addresses(network.cidr, gateway_of(network))),
+    }
+    for after_given in (True, False):
+        row = connection.execute(query("links.next_address"), values | {"after_given": after_given}).fetchone()
+        if row is not None:
+            return str(row[0])
+    raise OutOfRoom(f"the network {network.id} has no free address left in {network.cidr}")
 
 
 def own_address6(network: Network, mac: str) -> str | None:

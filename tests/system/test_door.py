@@ -119,6 +119,17 @@ def test_a_machine_has_as_many_interfaces_from_the_start_as_can_be_plugged_in(cl
         cloud.create_interface(machine.id, NewInterface(network.id))
 
 
+def test_a_chosen_address_changes_nothing_about_the_next_ones(cloud: Cloud, sql: Connection) -> None:
+    network = cloud.create_network(NewNetwork(cidr="10.1.0.0/16"))
+    machine = cloud.create_machine(NewMachine(cores=1, memory_mib=16, interfaces=(NewInterface(network.id),)))
+    for chosen in ("10.1.255.253", "10.1.0.3"):
+        cloud.create_interface(machine.id, NewInterface(network.id, address=chosen))
+    given = [cloud.create_interface(machine.id, NewInterface(network.id)) for _ in range(2)]
+    assert [interface.address for interface in given] == ["10.1.0.2", "10.1.0.4"]
+    sql.execute("DELETE FROM interface WHERE id = %s", [given[0].id])
+    assert cloud.create_interface(machine.id, NewInterface(network.id)).address == "10.1.0.5"  # 10.1.0.2 rests
+
+
 def test_gaps_are_used_when_the_range_is_at_its_end(cloud: Cloud, sql: Connection) -> None:
     network = cloud.create_network(NewNetwork(cidr="10.1.0.0/29"))
     machine = cloud.create_machine(NewMachine(cores=1, memory_mib=16, interfaces=(NewInterface(network.id),)))

@@ -1,29 +1,21 @@
 -- Interfaces and attachments.
 
 -- name: next_address
--- Reserved addresses are passed over wherever they are, so a high one makes none the last.
-WITH highest AS (
-    SELECT max(address) AS address FROM interface WHERE network_id = %(network_id)s AND reservation_id IS NULL
-), after_highest AS (
-    SELECT coalesce(greatest((SELECT address FROM highest) + 1, %(first)s::inet), %(first)s::inet) AS address
-), reserved AS (
-    SELECT address FROM reservation
-    WHERE network_id = %(network_id)s AND address >= (SELECT address FROM after_highest)
-), candidates AS (
-    SELECT address + step AS address
-    FROM after_highest, generate_series(0, 3 + (SELECT count(*) FROM reserved)) AS step
+-- The first free one of all, or `after_given` that after the highest that was given: those that users chose move nothing.
+WITH taken AS NOT MATERIALIZED (
+    SELECT address FROM held_address WHERE network_id = %(network_id)s
+    UNION ALL SELECT unnest(string_to_array(%(unavailable)s, ',')::inet[])
+), start AS (
+    SELECT greatest(%(first)s::inet, CASE WHEN %(after_given)s THEN max(address) + 1 END) AS address
+    FROM interface WHERE network_id = %(network_id)s AND allocation = 'dynamic'
 )
-SELECT host(coalesce(
-    (SELECT min(address) FROM candidates
-     WHERE address <= %(last)s::inet AND address <> ALL(string_to_array(%(unavailable)s, ',')::inet[])
-       AND NOT EXISTS (SELECT FROM reserved r WHERE r.address = candidates.address)),
-    (SELECT min(free.address) FROM (
-        SELECT %(first)s::inet + step AS address
-        FROM generate_series(0, least(%(last)s::inet - %(first)s::inet, 65536)) AS step
-        EXCEPT
-        SELECT address FROM held_address WHERE network_id = %(network_id)s
-    ) free WHERE free.address <> ALL(string_to_array(%(unavailable)s, ',')::inet[]))
-))
+SELECT host(before.address + 1)
+FROM (
+    SELECT address - 1 AS address FROM start
+    UNION ALL SELECT address FROM taken WHERE address >= (SELECT address FROM start)
+) before
+WHERE before.address < %(last)s::inet AND NOT EXISTS (SELECT FROM taken t WHERE t.address = before.address + 1)
+ORDER BY before.address LIMIT 1
 
 -- name: host_of_network
 -- The only host that it can be on: a tunnel or a VLAN leads to others.
