@@ -55,7 +55,8 @@ def shared_pool_of(settings: Settings, database: Database) -> SharedPool | None:
 def run_agent(settings: Settings) -> None:
     """Until it is told to stop."""
     with opened_host(settings) as host:
-        run(host, settings.conninfo, capacity_of(settings), sweep_s=settings.sweep_s)
+        capacity = capacity_of(settings, can_filter_vlans=host.networks.can_filter_vlans())
+        run(host, settings.conninfo, capacity, sweep_s=settings.sweep_s)
 
 
 @contextmanager
@@ -143,8 +144,8 @@ def _default_image(database: Database, pool: DiskPool) -> Path | None:
     return pool.image_file(row[0]).path if row else None
 
 
-def capacity_of(settings: Settings) -> Capacity:
-    """What this host offers, by the settings."""
+def capacity_of(settings: Settings, *, can_filter_vlans: bool) -> Capacity:
+    """What this host offers, by the settings and what its kernel can do."""
     memory_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     present = pool_of(settings).capacity()
     return Capacity(
@@ -152,5 +153,5 @@ def capacity_of(settings: Settings) -> Capacity:
         memory_mib=max(0, memory_mib - settings.memory_reserve_mib),
         disk_bytes=int(present.total_bytes * settings.disk_overcommit),
         classes=[network.network_class for network in settings.site_networks],
-        vlans=settings.wiring.vlans,
+        vlans=settings.wiring.vlans if can_filter_vlans else (),
     )

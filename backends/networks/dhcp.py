@@ -7,6 +7,7 @@ our folder by the digest of its content. Bridges and namespaces are made before 
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -25,6 +26,9 @@ LEASE_TIME = "1h"
 TIME_LIMIT_S = 20
 STOP_LIMIT_S = 5
 ADVERTISED_EVERY_S = 60
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
+_MEANT_OTHERWISE = {"wpad", "isatap", "localhost"}
+"""Who has such a name is taken for everybody's proxy, tunnel, or for each machine itself."""
 _PROCESSES = Path("/proc")
 _CONFIGURATION = "dnsmasq-"
 _ROUTER = "router"
@@ -120,10 +124,11 @@ def reserve(
 ) -> bool:
     """Has the addresses given to the MAC address; True when that is a change. Takes effect at once, by inotify.
 
-    A host name belongs to whoever came first, so that nobody on a shared network takes over another's.
+    A host name belongs to whoever came first, so that nobody on a shared network takes over another's. Names that
+    mean something to others' programs are nobody's.
     """
     path = reservations(folder) / name
-    known = hostname is not None and _claim(folder, hostname, name)
+    known = hostname is not None and _may_be_known(hostname) and _claim(folder, hostname, name)
     given = [f"[{address}]" if ":" in address else address for address in addresses]
     tags = [f"set:{_ROUTER}"] if is_router else []
     line = ",".join([mac, *tags, *given, *([hostname] if known and hostname is not None else [])]) + "\n"
@@ -135,6 +140,10 @@ def reserve(
         _give_up_name(folder, name, old, but_not=hostname)
         reread(folder)
     return True
+
+
+def _may_be_known(hostname: str) -> bool:
+    return _LABEL.fullmatch(hostname) is not None and hostname.lower() not in _MEANT_OTHERWISE
 
 
 def _claim(folder: Path, hostname: str, name: str) -> bool:

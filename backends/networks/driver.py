@@ -77,11 +77,16 @@ class Networks:
         """What this host can't do, a sentence each."""
         with self._changing():
             lacking = [] if links.has_ipv6() else ["The kernel has no IPv6: networks with IPv6 addresses are refused."]
-            if not trunk.can_filter_vlans(f"{self._tag}probe"):
+            if not self.can_filter_vlans():
                 lacking.append("The kernel has no VLAN filtering in bridges: networks with a VLAN are refused.")
             if (refusal := nft.refusal()) is not None:
                 lacking.append(f"nftables can't be used: no network can be made, and iptables is no way out. {refusal}")
             return lacking
+
+    def can_filter_vlans(self) -> bool:
+        """Whether networks with a VLAN can be here."""
+        with self._changing():
+            return trunk.can_filter_vlans(f"{self._tag}probe")
 
     @property
     def tunnel_address(self) -> str | None:

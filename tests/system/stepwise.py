@@ -203,7 +203,7 @@ def _do_jobs_and_die(raw: dict[str, Any], last: int) -> None:
     settings = _start(raw)
     steps = _Steps(last)
     with opened_host(settings) as host:
-        begin(host, capacity_of(settings))
+        begin(host, capacity_of(settings, can_filter_vlans=True))
         steps.wrap()
         steps.begin()
         _work_until_nothing_waits(host, settings)
@@ -212,7 +212,7 @@ def _do_jobs_and_die(raw: dict[str, Any], last: int) -> None:
 def _work(raw: dict[str, Any], must_settle: bool, waits: bool) -> None:
     settings = _start(raw)
     with opened_host(settings) as host:
-        begin(host, capacity_of(settings))
+        begin(host, capacity_of(settings, can_filter_vlans=True))
         sweep(host)
         if not waits:
             asyncio.run(work(host, settings.conninfo, until_idle=True))

@@ -56,6 +56,17 @@ def test_guest_of_the_shared_network_gets_its_reserved_address_by_dhcp(
     assert "10.9.0.5" in guest.command("busybox", "nslookup", "web", "10.9.0.1")
 
 
+@pytest.mark.parametrize("name", ["wpad", "WPAD.example.org", "isatap", "localhost"])
+def test_names_that_mean_something_to_others_are_not_made_known(
+    networks: Networks, make_guest: MakeGuest, name: str
+) -> None:
+    spec = shared_network()
+    networks.ensure_network(spec)
+    guest = make_guest(spec, port_on(spec, 5, name))
+    assert guest.asks_dhcp()["ip"] == "10.9.0.5"
+    assert "10.9.0.5" not in guest.command("busybox", "nslookup", name.partition(".")[0], "10.9.0.1", check=False)
+
+
 def test_guest_of_an_isolated_network_gets_an_address_but_no_router(networks: Networks, make_guest: MakeGuest) -> None:
     spec = isolated_network()
     networks.ensure_network(spec)
@@ -539,6 +550,7 @@ def test_a_host_whose_kernel_filters_no_vlans_says_so_and_refuses_them(outside: 
     driver = Networks(TAG, networks_folder, Wiring(vlan_uplink="uplink", vlans=((1, 9),)))
     if not any("VLAN" in what for what in driver.lacks()):
         pytest.skip("this kernel filters VLANs in bridges: tests/lab has the rest")
+    assert not driver.can_filter_vlans()
     run("ip", "address", "flush", "dev", "uplink")
     try:
         with pytest.raises(NetworkDriverError, match="no VLAN filtering"):
