@@ -281,12 +281,15 @@ def test_disk_and_network_card_are_hot_plugged(guest: Guest) -> None:
     guest.monitor(
         ("blockdev-add", node),
         ("device_add", disk),
-        ("netdev_add", {"type": "user", "id": "n1", "restrict": True, "net": "10.7.0.0/24"}),
+        ("netdev_add", {"type": "user", "id": "n1", "net": "10.7.0.0/24", "ipv6-prefix": "fd00:7::"}),
         ("device_add", card),
     )
     wait_for(lambda: guest.ssh("grep -l extra /sys/block/vd*/serial").returncode == 0, "the new disk")
     guest.wait_for_console("eth1: 10.7.0.15/24", STEP_SECONDS)
+    answers_by_eth1 = "ip route get 10.0.2.99 from 10.7.0.15 | grep 'dev eth1' && ip -6 rule | grep 'from fd00:7:'"
+    wait_for(lambda: guest.ssh(answers_by_eth1).returncode == 0, "the new card's own routes")
     guest.monitor(("device_del", {"id": "extra"}), ("device_del", {"id": "card"}))
     wait_for(lambda: guest.ssh("grep -l extra /sys/block/vd*/serial").returncode != 0, "the disk's removal")
     wait_for(lambda: guest.ssh("test -e /sys/class/net/eth1").returncode == 1, "the card's removal")
     assert guest.ssh("ps | grep '[u]dhcpc -i eth1'").returncode == 1
+    wait_for(lambda: guest.ssh("ip rule | grep 10.7.0.15").returncode == 1, "the end of the card's own routes")
