@@ -15,7 +15,7 @@ from cdmi_server import bodies, relocation, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
 from cdmi_server.dataobject import create_reference
-from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.metadata import changed_metadata, new_metadata, replaced_metadata
 from cdmi_server.negotiation import check_acceptable
 from cdmi_server.paths import MARKS, escaped
 from cdmi_server.views import common_fields, metadata_field, path_of, select
@@ -107,11 +107,11 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
     call.response.status = falcon.HTTP_204
 
 
-def changes_of(call: Call, body: dict[str, Any], now: Found) -> ObjectChanges | None:
-    """By an update of a container or a queue; None where it asks for none."""
+def changes_of(call: Call, body: dict[str, Any], now: Found) -> ObjectChanges:
+    """By an update of a container or a queue."""
     metadata = changed_metadata(call.site, now.object.metadata, body, call.selection)
     fields = bodies.changed_fields(call, now.object.fields, body)
-    return None if metadata is None and fields is None else ObjectChanges(metadata, fields=fields)
+    return ObjectChanges(metadata, fields=fields)
 
 
 def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
@@ -120,9 +120,12 @@ def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
     if bodies.one_source(body, ("copy",)):
         relocation.copy_onto(call, found, body)
     else:
-        metadata = new_metadata(call.site, body.get("metadata", {}))
-        changes = ObjectChanges(metadata, fields=bodies.other_fields(call.site, body))
-        call.cloud.change_object(found, lambda _: changes)
+        given, fields = body.get("metadata", {}), bodies.other_fields(call.site, body)
+
+        def change(now: Found) -> ObjectChanges:
+            return ObjectChanges(replaced_metadata(call.site, now.object.metadata, given), fields=fields)
+
+        call.cloud.change_object(found, change)
     answer_created(call, call.cloud.find_object(found.address))
 
 

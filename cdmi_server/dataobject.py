@@ -14,7 +14,7 @@ from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, Obje
 from cdmi_server import bodies, multipart, relocation, serialization
 from cdmi_server.call import Call
 from cdmi_server.capabilities import JSON_VALUES, SYSTEM, VERSION, claims
-from cdmi_server.metadata import new_metadata
+from cdmi_server.metadata import new_metadata, replaced_metadata
 from cdmi_server.negotiation import check_acceptable
 from cdmi_server.paths import escaped
 from cdmi_server.values import encoded_value, pieces
@@ -210,21 +210,24 @@ def _check_encoding(call: Call, found: Found, encoding: Encoding) -> None:
 
 
 def replace(call: Call, found: Found, body: dict[str, Any]) -> None:
-    """PUT of 2.0 where there is something: all of it is as the body says, but for its ID."""
+    """PUT of 2.0 where there is something: all of it is as the body says, but for its ID and its access list."""
     bodies.check_fields(call, body, frozenset())
     if bodies.one_source(body, ("value", "copy")) == "copy":
         relocation.copy_onto(call, found, body)
         answer_created(call, call.cloud.find_object(found.address))
         return
     encoding = bodies.encoding_of(call, body) or Encoding.UTF_8
-    changes = ObjectChanges(
-        new_metadata(call.site, body.get("metadata", {})),
-        bodies.mimetype_of(body) or "text/plain",
-        encoding,
-        call.completion,
-        bodies.other_fields(call.site, body),
-    )
+
+    def change(now: Found) -> ObjectChanges:
+        return ObjectChanges(
+            replaced_metadata(call.site, now.object.metadata, body.get("metadata", {})),
+            bodies.mimetype_of(body) or "text/plain",
+            encoding,
+            call.completion,
+            bodies.other_fields(call.site, body),
+        )
+
     with call.cloud.receive_value() as received:
         received.write(bodies.value_of(body, encoding))
-        call.cloud.change_object(found, lambda _: changes, received)
+        call.cloud.change_object(found, change, received)
     answer_created(call, call.cloud.find_object(found.address))

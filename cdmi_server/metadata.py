@@ -191,6 +191,12 @@ def _bounded(site: Site, given: object) -> Metadata:
     return kept
 
 
+def replaced_metadata(site: Site, old: Metadata, given: object) -> Metadata:
+    """All of it, but for a list of access rights that isn't given anew."""
+    own_acl = {"cdmi_acl": old["cdmi_acl"]} if "cdmi_acl" in old else {}
+    return {**own_acl, **new_metadata(site, given)}
+
+
 def changed_metadata(site: Site, old: Metadata, body: Mapping[str, Any], selection: Selection) -> Metadata | None:
     """What an update makes of it: items that the URI names are set or deleted, else all replaced. None: no change."""
     if "metadata" not in body and not any(field.name == "metadata" for field in selection):
@@ -198,8 +204,7 @@ def changed_metadata(site: Site, old: Metadata, body: Mapping[str, Any], selecti
     names = selection.parts_of("metadata")
     given = body.get("metadata", {})
     if names is None:
-        own_acl = {"cdmi_acl": old["cdmi_acl"]} if "cdmi_acl" in old else {}
-        return {**own_acl, **new_metadata(site, given)}
+        return replaced_metadata(site, old, given)
     if not isinstance(given, dict):
         raise Invalid("metadata must be a JSON object")
     kept = {name: value for name, value in old.items() if name not in names}

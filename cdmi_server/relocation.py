@@ -17,7 +17,7 @@ from backends.values import Received, copy_into
 from cdmi_server import bodies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import SYSTEM, claims
-from cdmi_server.metadata import changed_metadata, new_metadata
+from cdmi_server.metadata import changed_metadata, new_metadata, replaced_metadata
 from cdmi_server.paths import parse_uri
 from cdmi_server.values import pieces
 from renderers.cdmi.fields import RANGED, Selection, parse_fields
@@ -100,8 +100,9 @@ def relocate(call: Call, address: Address | None, body: dict[str, Any], source: 
         refuse_version(found)
     with denied_as_invalid(source):
         if not selection:
-            act = call.cloud.copy_object if source == "copy" else call.cloud.move_object
-            return act(found, address, partial(_changes, call, body))
+            if source == "copy":
+                return call.cloud.copy_object(found, address, partial(_changes, call, body))
+            return call.cloud.move_object(found, address, partial(_changes_of_moved, call, body))
         if source == "move":
             raise Invalid("move of single fields isn't possible: expected the URI of an object as a whole")
         if kind is not ObjectKind.DATAOBJECT:
@@ -156,6 +157,14 @@ def _changes(call: Call, body: dict[str, Any], source: Found) -> ObjectChanges:
     metadata = new_metadata(call.site, body["metadata"]) if "metadata" in body else None
     fields = bodies.changed_fields(call, source.object.fields, body)
     return ObjectChanges(metadata, bodies.mimetype_of(body), fields=fields)
+
+
+def _changes_of_moved(call: Call, body: dict[str, Any], source: Found) -> ObjectChanges:
+    """It stays what it is, with its access list."""
+    changes = _changes(call, body, source)
+    if changes.metadata is None:
+        return changes
+    return replace(changes, metadata=replaced_metadata(call.site, source.object.metadata, body["metadata"]))
 
 
 def _chosen(

@@ -36,6 +36,7 @@ from backends.objects import (
     VERSIONING,
     VERSIONS_AGE,
     Address,
+    Change,
     Child,
     Found,
     Metadata,
@@ -61,6 +62,8 @@ RIGHT_NAMES = {
     AceMask.WRITE_RETENTION: "set its retention",
     AceMask.WRITE_RETENTION_HOLD: "put it on hold",
 }
+WRITING = AceMask.WRITE_OBJECT | AceMask.APPEND_DATA | AceMask.WRITE_METADATA
+"""An update that says nothing, or that an unfinished object is finished, takes one of them."""
 HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What ends a line, steers a terminal or turns text around: in a list of names, one would look like others."""
 Parts = dict[str, Any]
@@ -189,16 +192,15 @@ class ObjectDoor(VersionDoor):
             return found
 
     @once_more
-    def change_object(
-        self, found: Found, change: Callable[[Found], ObjectChanges | None], value: Received | None = None
-    ) -> None:
-        """`value` replaces the whole value. Readers see all of the change or nothing. `change` says None: as it is."""
+    def change_object(self, found: Found, change: Change, value: Received | None = None) -> None:
+        """`value` replaces the whole value. Readers see all of it or nothing. What says nothing is none."""
         with self._kept(value) as parts, self._change() as connection:
             found = self._hold(connection, found)
             changes = change(found)
-            if changes is None:
+            self._check_change(found, changes, valued=value is not None)
+            if value is None and _says_nothing(changes, found.object):
                 return
-            found = self._changeable(connection, found, changes, valued=value is not None)
+            found = self._keep_first(connection, found)
             self._write_changes(connection, found, changes)
             if value is not None:
                 if (changes.metadata or {}).get(VALUE_HASH, found.asked(VALUE_HASH)):
@@ -376,19 +378,27 @@ class ObjectDoor(VersionDoor):
 
     def _changeable(self, connection: Connection, found: Found, changes: ObjectChanges, *, valued: bool) -> Found:
         """What is held, if the caller may change it so; perhaps with its first version."""
+        self._check_change(found, changes, valued=valued)
+        return self._keep_first(connection, found)
+
+    def _check_change(self, found: Found, changes: ObjectChanges, *, valued: bool) -> None:
+        """Whether the caller may change it so."""
         refuse_version(found)
         if found.names is not None and SNAPSHOTS in found.names:
             raise Invalid("a snapshot can't be changed")
-        now = datetime.now(UTC)
-        if valued or changes.mimetype is not None:
+        now, old = datetime.now(UTC), found.object
+        is_of_value = valued or changes.mimetype is not None or changes.encoding not in (None, old.encoding)
+        is_hidden = old.completion == COMPLETE != changes.completion
+        if is_of_value or is_hidden:
             self.require(found, AceMask.WRITE_OBJECT)
             self._refuse_kept(found, now)
+        elif changes.metadata is None and not found.rights & WRITING:
+            self.require(found, AceMask.WRITE_OBJECT)
         if changes.metadata is not None:
             self._check_metadata_change(found, own_metadata(changes.metadata), now)
-        if changes.fields is not None and changes.fields != found.object.fields:
+        if changes.fields not in (None, old.fields):
             self.require(found, AceMask.WRITE_METADATA)
             self._refuse_kept(found, now)
-        return self._keep_first(connection, found)
 
     def _check_metadata_change(self, found: Found, new: Metadata, now: datetime) -> None:
         feeds.check_change(found.object.metadata, new)
@@ -512,6 +522,16 @@ class ObjectDoor(VersionDoor):
         file = self._values.keep(value)
         self._kept_files.append(file)
         yield {**parts, "value_file": file}
+
+
+def _says_nothing(changes: ObjectChanges, old: StoredObject) -> bool:
+    """Beside what is there: what sets metadata or a MIME type as they are is an update that others may count on."""
+    return (
+        (changes.metadata, changes.mimetype) == (None, None)
+        and changes.encoding in (None, old.encoding)
+        and changes.fields in (None, old.fields)
+        and changes.completion == old.completion
+    )
 
 
 def _creation(made: StoredObject) -> Event:

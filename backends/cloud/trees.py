@@ -117,7 +117,6 @@ class TreeDoor(ValueDoor):
             self._lock(connection, source)
             source = self._find(source.address)
             changes = change(source)
-            check_metadata(changes.metadata or {})
             refuse_version(source)
             if source.names is not None and SNAPSHOTS in source.names:
                 raise Invalid("a snapshot can't be moved, nor what is in it: expected a copy of it")
@@ -127,6 +126,9 @@ class TreeDoor(ValueDoor):
             self._refuse_inside(source, parent)
             self._require_readable(connection, source)
             self._check_deletable(connection, source)
+            if changes != NO_CHANGES:
+                changes = replace(changes, completion=source.object.completion)
+                self._check_change(source, changes, valued=False)
             values = {
                 "id": source.object.id,
                 "parent": parent.object.id if parent else None,
@@ -140,7 +142,7 @@ class TreeDoor(ValueDoor):
             except psycopg.errors.ForeignKeyViolation:
                 raise NotFound("the container has just been deleted") from None
             if changes != NO_CHANGES:
-                self._write_changes(connection, source, replace(changes, completion=source.object.completion))
+                self._write_changes(connection, source, changes)
             moved = self._find(source.address)
             if moved.object.kind is ObjectKind.QUEUE:
                 self._change_feed(connection, source.object, moved.object)
@@ -154,9 +156,7 @@ class TreeDoor(ValueDoor):
             return moved
 
     @once_more
-    def snapshot_container(
-        self, container: Found, name: str, change: Callable[[Found], ObjectChanges | None] = unchanged
-    ) -> None:
+    def snapshot_container(self, container: Found, name: str, change: Change = unchanged) -> None:
         """What the container holds, once changed, as a child of its `cdmi_snapshots`, in place of one of the name."""
         check_name(name, ObjectKind.CONTAINER)
         with self._change() as connection:

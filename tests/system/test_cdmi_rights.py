@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import falcon.testing
 import pytest
-from cdmi_client import CONTAINER, DATAOBJECT, Client
+from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.acl import ALL_PERMS, AceMask
 from backends.store.database import Connection, Database
@@ -34,7 +34,7 @@ OWNERS = ("OWNER@", ALL_PERMS, TO_ALL)
 
 def entries(*given: tuple[str, AceMask, int]) -> list[dict[str, str]]:
     return [
-        {"acetype": "ALLOW", "identifier": who, "acemask": f"{mask:#x}", "aceflags": f"{flags:#x}"}
+        {"acetype": "0x0", "identifier": who, "acemask": f"{mask:#x}", "aceflags": f"{flags:#x}"}
         for who, mask, flags in given
     ]
 
@@ -72,8 +72,9 @@ def put(client: Client, path: str, body: Any) -> falcon.testing.Result:
 
 
 def patch(client: Client, path: str, body: Any, **headers: str) -> falcon.testing.Result:
-    kind = CONTAINER if path.partition("?")[0].endswith("/") else DATAOBJECT
-    return client.send("PATCH", ROOT + path, kind, body, **headers)
+    path, _, query = path.partition("?")
+    kind = CONTAINER if path.endswith("/") else DATAOBJECT
+    return client.send("PATCH", f"{ROOT}{path}?{query}", kind, body, **headers)
 
 
 def value(client: Client, path: str) -> str | int:
@@ -171,3 +172,171 @@ def test_a_container_is_not_deleted_with_snapshots_that_may_not_be(carol: Client
     for path in ("box/cdmi_snapshots/s/", "box/"):
         assert dave.send("DELETE", ROOT + path, CONTAINER).status_code == 403
     assert carol.send("DELETE", f"{ROOT}box/", CONTAINER).status_code == 204
+
+
+UPDATES: dict[str, tuple[AceMask, dict[str, Any]]] = {
+    "mimetype": (AceMask.WRITE_OBJECT, {"mimetype": "text/css"}),
+    "a metadata item": (AceMask.WRITE_METADATA, {"metadata": {"a": "2"}}),
+    "all metadata gone": (AceMask.WRITE_METADATA, {"metadata": {}}),
+    "a field of the client's": (AceMask.WRITE_METADATA, {"vendor": "2"}),
+    "the list": (AceMask.WRITE_METADATA | AceMask.WRITE_ACL, {"metadata": {"cdmi_acl": entries(OWNERS)}}),
+    "a hold": (AceMask.WRITE_RETENTION_HOLD, {"metadata": {"a": "1", "cdmi_hold_id": ["h"]}}),
+    "retention": (
+        AceMask.WRITE_RETENTION,
+        {"metadata": {"a": "1", "cdmi_retention_period": "2026-01-01T00:00:00Z/2027-01-01T00:00:00Z"}},
+    ),
+}
+"""What each takes, and the body that asks for it."""
+MOVE = READING | AceMask.DELETE
+
+
+def seen(client: Client, path: str) -> dict[str, Any]:
+    """All of it that doesn't tell whether somebody has looked."""
+    found: dict[str, Any] = client.send("GET", ROOT + path, DATAOBJECT).json
+    return found
+
+
+@pytest.mark.parametrize("missing", RIGHTS, ids=lambda right: str(right.name))
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("how", ["update", "move"])
+def test_a_move_takes_what_an_update_does_to_change_something_on_the_way(
+    carol: Client, dave: Client, how: str, update: str, missing: AceMask
+) -> None:
+    needed, body = UPDATES[update]
+    new = own(OWNERS, ("GROUP@", ALL_PERMS & ~missing, 0))
+    new["metadata"]["a"] = "1"
+    assert put(carol, "o", {"value": "carol's", "vendor": "1", **new}).status_code == 201
+    before = seen(carol, "o")
+    if how == "update":
+        answer = patch(dave, "o", body)
+    else:
+        needed |= MOVE
+        answer = put(dave, "new", {"move": "/o", **body})
+    assert (answer.status_code in (400, 403)) is bool(missing & needed), answer.text
+    if missing & needed:
+        assert seen(carol, "o") == before
+    else:
+        assert answer.status_code in (201, 204), answer.text
+        path = "new" if how == "move" else "o"
+        mine = entries(OWNERS) if update == "the list" else new["metadata"]["cdmi_acl"]
+        assert seen(carol, path)["metadata"]["cdmi_acl"] == mine
+        assert seen(carol, path)["metadata"]["cdmi_owner"] == carol.caller.user_name
+
+
+@pytest.mark.parametrize("missing", RIGHTS, ids=lambda right: str(right.name))
+@pytest.mark.parametrize("inherited", [False, True])
+def test_a_move_takes_the_rights_to_read_and_to_delete(
+    carol: Client, dave: Client, missing: AceMask, *, inherited: bool
+) -> None:
+    acl = own(OWNERS, ("GROUP@", ALL_PERMS & ~missing, TO_OBJECTS | (ONLY if inherited else 0)))
+    put(carol, "box/", own(OWNERS, ("GROUP@", ALL_PERMS, 0), ("GROUP@", ALL_PERMS & ~missing, TO_OBJECTS | ONLY)))
+    assert put(carol, "box/o", {"value": "carol's", **({} if inherited else acl)}).status_code == 201
+    moved = put(dave, "new", {"move": "/box/o"})
+    assert (moved.status_code == 400) is bool(missing & MOVE), moved.text
+    assert value(carol, "box/o") == ("carol's" if missing & MOVE else 404)
+
+
+def test_what_is_kept_is_not_moved(carol: Client) -> None:
+    for name, item in (
+        ("held", {"cdmi_hold_id": ["h"]}),
+        ("retained", {"cdmi_retention_period": "2026-01-01T00:00:00Z/2027-01-01T00:00:00Z"}),
+    ):
+        put(carol, name, {"value": "x", "metadata": item})
+        for body in ({}, {"metadata": {}}, {"mimetype": "a/b"}):
+            assert put(carol, "new", {"move": f"/{name}", **body}).status_code == 400
+        assert value(carol, name) == "x"
+
+
+def test_a_queue_that_the_cloud_fills_for_its_maker_is_not_moved_to_tell_of_something_else(
+    carol: Client, dave: Client
+) -> None:
+    asked = {
+        "cdmi_queue_type": "cdmi_notification_queue",
+        "cdmi_notification_events": [],
+        "cdmi_scope_specification": [{"objectName": "== none"}],
+        "cdmi_results_specification": {"objectName": ""},
+    }
+    assert carol.send("PUT", f"{ROOT}q", QUEUE, {"metadata": asked}).status_code == 201
+    other = {**asked, "cdmi_scope_specification": [], "cdmi_results_specification": {"value": ""}}
+    moved = dave.send("PUT", f"{ROOT}mine", QUEUE, {"move": "/q", "metadata": other})
+    assert (moved.status_code, "cdmi_scope_specification" in moved.text) == (400, True)
+    put(carol, "secret", {"value": "carol's", **own(OWNERS)})
+    assert carol.send("GET", f"{ROOT}q?queueValues", QUEUE).json == {"queueValues": ""}
+    without = {"cdmi_scope_specification": [], "cdmi_results_specification": {"value": ""}}
+    assert dave.send("PUT", f"{ROOT}mine", QUEUE, {"move": "/q", "metadata": without}).status_code == 201
+    assert dave.send("PATCH", f"{ROOT}mine", QUEUE, {"metadata": other}).status_code == 204
+    put(carol, "other", {"value": "carol's", **own(OWNERS)})
+    assert dave.send("GET", f"{ROOT}mine?queueValues", QUEUE).json == {"queueValues": ""}, "it is dave's now"
+
+
+LITTLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "nothing": ({}, {}),
+    "what is there": ({"vendor": "1", "valuetransferencoding": "utf-8"}, {}),
+    "that it isn't finished": ({}, {"X-CDMI-Partial": "true"}),
+    "another encoding": ({"valuetransferencoding": "base64"}, {}),
+}
+
+
+@pytest.mark.parametrize("given", [AceMask(0), READING, AceMask.DELETE])
+@pytest.mark.parametrize("update", LITTLE)
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_an_update_that_says_little_takes_a_right_to_write_too(
+    carol: Client, dave: Client, method: str, update: str, given: AceMask
+) -> None:
+    acl = entries(OWNERS, ("GROUP@", given, 0))
+    metadata = {"cdmi_acl": acl, "cdmi_versioning": "all", "cdmi_versions_count": "1"}
+    for path, kind, body in (
+        ("o", DATAOBJECT, {"value": "carol's", "vendor": "1", "metadata": metadata}),
+        ("c/", CONTAINER, {"vendor": "1", "metadata": {"cdmi_acl": acl}}),
+        ("q", QUEUE, {"vendor": "1", "metadata": {"cdmi_acl": acl}}),
+    ):
+        assert carol.send("PUT", ROOT + path, kind, body).status_code == 201
+        before = carol.send("GET", ROOT + path, kind).json
+        body, headers = LITTLE[update]
+        root = ROOT if method == "PATCH" else "/cdmi/"
+        assert dave.send(method, root + path, kind, body, **headers).status_code == 403
+        assert carol.send("GET", ROOT + path, kind).json == before
+
+
+@pytest.mark.parametrize("update", ["that it isn't finished", "another encoding"])
+def test_what_is_kept_is_neither_hidden_nor_read_otherwise(carol: Client, update: str) -> None:
+    put(carol, "held", {"value": "x", "metadata": {"cdmi_hold_id": ["h"]}})
+    before = seen(carol, "held")
+    body, headers = LITTLE[update]
+    assert patch(carol, "held", body, **headers).status_code == 403
+    assert seen(carol, "held") == before
+
+
+def test_an_update_that_says_nothing_is_no_version(carol: Client) -> None:
+    put(carol, "o", {"value": "x", "vendor": "1", "metadata": {"cdmi_versioning": "all"}})
+    before = seen(carol, "o")
+    for body in ({}, {"valuetransferencoding": "utf-8"}, {"vendor": "1"}):
+        assert patch(carol, "o", body).status_code == 204
+    assert seen(carol, "o") == before
+    patch(carol, "o", {"vendor": "2"})
+    assert seen(carol, "o")["metadata"]["cdmi_version_current"] != before["metadata"]["cdmi_version_current"]
+
+
+def test_an_unfinished_object_on_hold_can_be_finished(carol: Client) -> None:
+    new = {"value": "x", "metadata": {"cdmi_hold_id": ["h"]}}
+    carol.send("PUT", f"{ROOT}o", DATAOBJECT, new, X_CDMI_Partial="true")
+    assert value(carol, "o") == 404
+    assert patch(carol, "o", {}).status_code == 204
+    assert value(carol, "o") == "x"
+
+
+@pytest.mark.parametrize("path", ["o", "c/"])
+def test_what_is_put_in_place_of_an_object_keeps_its_list(carol: Client, dave: Client, path: str) -> None:
+    writing = ("GROUP@", ALL_PERMS & ~AceMask.WRITE_ACL, 0)
+    put(carol, path, own(OWNERS))
+    assert put(carol, path, {"metadata": {"b": "2"}}).status_code == 201
+    assert dave.plain("GET", ROOT + path).status_code == 403
+    assert put(carol, path, own(OWNERS, writing)).status_code == 201
+    assert put(dave, path, {"metadata": {"b": "3"}}).status_code == 201
+    assert put(dave, path, own(OWNERS, ("GROUP@", ALL_PERMS, 0))).status_code == 403
+    assert put(dave, path, {"metadata": {"cdmi_acl": None}}).status_code == 403
+    kind = CONTAINER if path == "c/" else DATAOBJECT
+    metadata = carol.send("GET", ROOT + path, kind).json["metadata"]
+    assert (metadata["b"], metadata["cdmi_acl"]) == ("3", entries(OWNERS, writing))
+    assert put(carol, path, {"metadata": {"cdmi_acl": None}}).status_code == 201
+    assert put(dave, path, {}).status_code == 201
