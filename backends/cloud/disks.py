@@ -19,7 +19,7 @@ from backends.jobs import Kind
 from backends.model import EVERYTHING, NO_FILTER, Disk, DiskState, Filter, Image, NewDisk, Page, Pool
 from backends.placement import Need, choose_host, choose_place, shortage, waiting_message
 from backends.states import DISK_ACTIONS, DISK_TARGETS, SNAPSHOT_ACTIONS
-from backends.store.database import Connection
+from backends.store.database import Connection, query
 from backends.store.rows import DISKS
 
 LEAST_DISK_BYTES = 2**20
@@ -93,6 +93,9 @@ class DiskDoor(DiskRemovalDoor, ImageDoor):
         _check_has_one_machine(read_only=new.read_only, volatile=new.volatile)
         size_bytes = -(-size_bytes // 512) * 512
         disk_id = new.id or uuid4()
+        taken = new.id and connection.execute(query("objects.identity_taken"), {"id": disk_id}).fetchone()
+        if taken and taken[0]:
+            raise Conflict(f"the identity {disk_id} is taken")
         chosen = source.pool if source else new.pool or (Pool.FILE if image else None)
         for pool in (chosen,) if chosen else (Pool.ISCSI, Pool.SHARED, Pool.FILE):
             tied_to = source.host if source else new.host

@@ -342,8 +342,11 @@ class ObjectDoor(VersionDoor):
         return row[0], row[1]
 
     def _free_identity(self, connection: Connection, wanted: UUID | None) -> UUID:
-        """The one that is wanted, unless something has it: a root's ID is its project's."""
-        if wanted is None:
+        """The one that is wanted, unless something has it: a root's ID is its project's.
+
+        What has no row of its own has one of another version: domains, capabilities, containers of disks' snapshots.
+        """
+        if wanted is None or wanted.version != 4:
             return uuid4()
         taken = connection.execute(query("objects.identity_taken"), {"id": wanted}).fetchone()
         return uuid4() if taken is None or taken[0] else wanted

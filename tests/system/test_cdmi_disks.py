@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT
+from cdmi_client import CAPABILITY, CONTAINER, DATAOBJECT, DOMAIN
 from cdmi_client import Client as CdmiClient
 from lxml import html
 from occi_client import COMPUTE, STORAGE, STORAGE_LINK, action
@@ -53,6 +55,38 @@ def make(cdmi: CdmiClient, name: str, size_bytes: int = GIB, root: str = "/cdmi/
 
 def storage_of(object_id: str) -> str:
     return f"/storage/{UUID(hex=object_id[16:])}"
+
+
+def test_no_two_things_have_the_same_id(
+    database: Database, cdmi: CdmiClient, occi: OcciClient, other_cloud: Cloud, sql: Connection, tmp_path: Path
+) -> None:
+    disk_id = make(cdmi, "data")
+    settle(sql)
+    assert cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, {"snapshot": "now"}).status_code == 202
+    settle(sql)
+    object_id = cdmi.send("PUT", "/cdmi/o", DATAOBJECT, {"value": "x"}).json["objectID"]
+    values = sql.execute("SELECT value_id FROM disk").fetchall()
+    taken = [disk_id, object_id, *(encode(row[0], DOCUMENTATION_ENTERPRISE) for row in values)]
+    for path, kind in (
+        ("disks/data/cdmi_snapshots/", CONTAINER),
+        ("disks/data/cdmi_snapshots/now/", CONTAINER),
+        ("disks/", CONTAINER),
+        ("", CONTAINER),
+        ("cdmi_capabilities/", CAPABILITY),
+        ("cdmi_domains/", CONTAINER),
+        ("cdmi_domains/project/", DOMAIN),
+    ):
+        taken.append(cdmi.send("GET", f"/cdmi/{path}", kind).json["objectID"])
+    others = CdmiClient(database, other_cloud.caller, tmp_path)
+    for client in (cdmi, others):
+        for number, identity in enumerate(taken):
+            text = json.dumps({"objectType": DATAOBJECT, "objectID": identity, "value": "v"})
+            body = {"deserializevalue": base64.b64encode(text.encode()).decode()}
+            made = client.send("PUT", f"/cdmi/new{number}", DATAOBJECT, body)
+            assert (made.status_code, made.json["objectID"] in taken) == (201, False), number
+    for client in (occi, OcciClient(other_cloud)):
+        refused = client.send("PUT", storage_of(object_id), STORAGE, attributes="occi.storage.size=1.0")
+        assert refused.status_code == 409, refused.text
 
 
 @pytest.mark.parametrize("root", ["/cdmi/", "/cdmi/2.0.0/"])

@@ -216,3 +216,4 @@ DELETE FROM queue_value q WHERE q.queue_id = %(id)s AND q.position BETWEEN %(fir
 
 -- name: identity_taken
 SELECT EXISTS (SELECT FROM stored_object WHERE id = %(id)s) OR EXISTS (SELECT FROM project WHERE id = %(id)s)
+    OR EXISTS (SELECT FROM disk WHERE id = %(id)s) OR EXISTS (SELECT FROM disk WHERE value_id = %(id)s)
