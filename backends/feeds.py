@@ -132,7 +132,7 @@ def check_change(old: Metadata, new: Metadata) -> None:
 def feed_of(
     queue_id: UUID, dialect: str, metadata: Metadata, caller: Caller, value_count: int, room_bytes: int | None
 ) -> Feed:
-    events = _events(metadata[EVENTS]) if EVENTS in metadata else frozenset()
+    events = _events(metadata[EVENTS]) if feed_kind(metadata) is FeedKind.NOTIFICATION else frozenset()
     scope = parse_scope(metadata[SCOPE])
     return Feed(queue_id, dialect, caller, scope, metadata[RESULTS], events, value_count, room_bytes)
 

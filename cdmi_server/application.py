@@ -54,10 +54,11 @@ CREATORS: dict[str, Callable[[Call, Address, dict[str, Any]], None]] = {
     DATAOBJECT: dataobject.create,
     QUEUE: queue.create,
 }
-ROOT_PATTERN = r"/cdmi/"
+ROOT_PATTERN = r"/cdmi(?:/|$)"
 URL_CHARACTERS = "/~!$&'()*+,;=:@-._?#[]%"
 """What stays as it is in a URL that may have its escapes already."""
 METHODS = "GET, HEAD, PUT, PATCH, POST, DELETE"
+READING_METHODS = "GET, HEAD"
 
 
 def add_cdmi(app: falcon.App[Any, Any], site: Site) -> None:
@@ -91,7 +92,9 @@ class Tree:
         call.cloud.present_with(Presentation(self._site, version, replaces=replaces))
         call.cloud.change_only_if(partial(plain.check_preconditions, call))
         response.set_header("Vary", "Accept")
-        if place.capabilities is not None:
+        if request.method == "OPTIONS" and (place.is_pool or (place.capabilities, place.domains) != (None, None)):
+            _answer_methods(call, "POST" if place.is_pool else READING_METHODS)
+        elif place.capabilities is not None:
             self._capabilities.answer(call, place.capabilities)
         elif place.address.start is not None and self._capabilities.is_identity(place.address.start):
             self._capabilities.answer(call, place.address.names, place.address.start)
@@ -128,10 +131,14 @@ def _operate(call: Call) -> None:
         case "DELETE":
             _delete(call)
         case "OPTIONS":
-            call.response.set_header("Allow", METHODS)
-            call.response.status = falcon.HTTP_204
+            _answer_methods(call, METHODS)
         case method:
             raise falcon.HTTPMethodNotAllowed([METHODS], description=f"{method[:20]} means nothing here.")
+
+
+def _answer_methods(call: Call, methods: str) -> None:
+    call.response.set_header("Allow", methods)
+    call.response.status = falcon.HTTP_204
 
 
 def _read(call: Call) -> None:
@@ -174,10 +181,7 @@ def _put(call: Call) -> None:
         return
     call.check_version()
     if multipart.is_multipart(call.request) and not call.place.slash:
-        if existing is None:
-            dataobject.answer_created(call, multipart.create(call, call.place.address))
-        else:
-            multipart.update(call, existing)
+        _put_parts(call, existing)
         return
     given = media_type(call.request.env.get("CONTENT_TYPE", ""))
     wanted = given or (CONTAINER if call.place.slash else DATAOBJECT)
@@ -187,6 +191,17 @@ def _put(call: Call) -> None:
         _update(call, existing, wanted)
     else:
         _create(call, wanted)
+
+
+def _put_parts(call: Call, existing: Found | None) -> None:
+    _refuse_other_kind(existing, ObjectKind.DATAOBJECT)
+    if existing is None:
+        dataobject.answer_created(call, multipart.create(call, call.place.address))
+    elif call.version is Version.V2:
+        multipart.replace(call, existing)
+        dataobject.answer_created(call, call.cloud.find_object(existing.address))
+    else:
+        multipart.update(call, existing)
 
 
 def _create(call: Call, wanted: str) -> None:
@@ -226,8 +241,8 @@ def _patch(call: Call) -> None:
 def _post(call: Call) -> None:
     found = call.cloud.find_object(call.place.address)
     if found.object.kind is ObjectKind.QUEUE:
-        call.check_version()
         check_content_type(call.request, QUEUE)
+        call.check_version()
         queue.enqueue(call, found, call.read_object())
         return
     if found.object.kind is not ObjectKind.CONTAINER:

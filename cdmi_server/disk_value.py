@@ -203,6 +203,7 @@ def _write(call: Call, disk: NamedDisk) -> None:
         if multipart.is_multipart(call.request):
             parts = multipart.read(call, stack, check=partial(_check_fits, disk, form=WriteFormat.RAW))
             fields = parts.fields
+            bodies.one_source(fields, ())
             if len(parts.pieces) != 1:
                 raise Invalid(f"the body has {len(parts.pieces)} ranges: expected one at a time for a disk")
             data = parts.pieces[0].data
@@ -221,8 +222,8 @@ def _write(call: Call, disk: NamedDisk) -> None:
             data.write(bodies.value_of(fields, encoding))
             if part is not None:
                 _check_length(data, part)
+            bodies.one_source(fields, (NAME,))
         bodies.check_fields(call, fields, frozenset())
-        bodies.one_source(fields, (NAME,))
         metadata = new_metadata(call.site, fields.get("metadata", {}))
         if any(not name.startswith("cdmi_") for name in metadata):
             raise Invalid("metadata are the disk's own: expected them to be sent to its container")

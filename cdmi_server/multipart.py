@@ -16,7 +16,7 @@ from falcon.util import BufferedReader as FastBufferedReader
 
 from backends.cloud.values import Piece
 from backends.errors import Invalid
-from backends.objects import Address, Encoding, Found, NewObject, ObjectKind
+from backends.objects import Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
 from cdmi_server import bodies
 from cdmi_server.call import CHUNK_BYTES, Call
 from cdmi_server.capabilities import SYSTEM, claims
@@ -92,6 +92,23 @@ def create(call: Call, address: Address | None) -> Found:
         if parts.is_ranged:
             return call.cloud.create_with_ranges(address, new, parts.pieces)
         return call.cloud.create_object(address, new, parts.pieces[0].data)
+
+
+def replace(call: Call, found: Found) -> None:
+    """PUT of 2.0 where there is something: all of it is as the parts say, but for its ID."""
+    with ExitStack() as stack:
+        parts = read(call, stack, found)
+        _check(call, parts)
+        if parts.is_ranged:
+            raise Invalid("PUT replaces the value, and the parts have Content-Range: expected PATCH to change a part")
+        changes = ObjectChanges(
+            new_metadata(call.site, parts.fields.get("metadata", {})),
+            bodies.mimetype_of(parts.fields) or parts.mimetype,
+            parts.encoding,
+            call.completion,
+            bodies.other_fields(call.site, parts.fields),
+        )
+        call.cloud.change_object(found, lambda _: changes, parts.pieces[0].data)
 
 
 def update(call: Call, found: Found) -> None:

@@ -193,15 +193,14 @@ class DiskBytesDoor(NamedDiskDoor):
         self.check_reachable(disk)
         if found.host is None:
             raise TryLater(f"the disk {disk.name!r} is on no host yet: {found.state_message}")
+        alone = "" if disk.read_only else ", which alone reads and writes it"
         if found.machine_id is not None:
             raise Conflict(
-                f"the disk {disk.name!r} is attached to the compute {found.machine_id}, which alone reads and writes"
-                " it: detach it first"
+                f"the disk {disk.name!r} is attached to the compute {found.machine_id}{alone}: detach it first"
             )
         if found.exported_to is not None:
             raise Conflict(
-                f"the disk {disk.name!r} is exported to the initiator {found.exported_to}, which alone reads and writes"
-                " it: withdraw that first"
+                f"the disk {disk.name!r} is exported to the initiator {found.exported_to}{alone}: withdraw that first"
             )
         for host in (found.host, here) if found.pool is Pool.ISCSI else ():
             if host not in found.alive:

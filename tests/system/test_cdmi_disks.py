@@ -14,7 +14,7 @@ from cdmi_client import Client as CdmiClient
 from lxml import html
 from occi_client import COMPUTE, STORAGE, STORAGE_LINK, action
 from occi_client import Client as OcciClient
-from test_cdmi_objects import noted_statements
+from test_cdmi_objects import multipart, noted_statements
 
 from backends.cloud import Cloud
 from backends.opened import OpenedDisks
@@ -518,3 +518,31 @@ def test_a_copy_is_of_the_disk_that_is_named(cdmi: CdmiClient, sql: Connection) 
     fields = cdmi.send("GET", "/cdmi/disks/50%2541/", CONTAINER).json
     make(cdmi, "copy", copy=fields["parentURI"] + fields["objectName"], metadata={})
     assert cdmi.send("GET", "/cdmi/disks/copy/", CONTAINER).json["metadata"]["cdmi_assignedsize"] == str(GIB)
+
+
+@pytest.mark.parametrize("read_only", ["true", "false"])
+def test_bytes_of_an_attached_disk_are_refused_for_what_is_true(
+    database: Database, cloud: Cloud, occi: OcciClient, sql: Connection, host: str, tmp_path: Path, read_only: str
+) -> None:
+    cdmi = CdmiClient(database, cloud.caller, tmp_path, opened=OpenedDisks(host, tmp_path))
+    fixed = {"cdmi_assignedsize": str(GIB), "altostratus_readonly": read_only, "altostratus_pool": "file"}
+    object_id = make(cdmi, "data", metadata=fixed)
+    settle(sql)
+    compute = occi.make("/compute/", COMPUTE)
+    link = f'occi.core.source="{compute}", occi.storagelink.deviceid="{object_id}"'
+    occi.make("/storagelink/", STORAGE_LINK, attributes=link)
+    refused = cdmi.plain("GET", "/cdmi/disks/data/value")
+    assert (refused.status_code, "attached to the compute" in refused.text) == (409, True)
+    assert ("alone" in refused.text) is (read_only == "false")
+
+
+def test_bytes_in_parts_come_without_a_value_field(
+    database: Database, cloud: Cloud, sql: Connection, host: str, tmp_path: Path
+) -> None:
+    cdmi = CdmiClient(database, cloud.caller, tmp_path, opened=OpenedDisks(host, tmp_path))
+    make(cdmi, "data")
+    settle(sql)
+    fields = ("Content-Type: application/cdmi-object", b'{"value": "eA=="}')
+    body = multipart(fields, ("Content-Range: bytes 0-0/*", b"x"))
+    sent = cdmi.send("PUT", "/cdmi/disks/data/value", DATAOBJECT, body, Content_Type="multipart/mixed; boundary=edge")
+    assert (sent.status_code, "the body has 'value'" in sent.text.lower()) == (400, True)

@@ -572,3 +572,55 @@ def test_a_range_may_end_however_far_behind_the_value(client: Client) -> None:
     read = client.plain("GET", "/cdmi/o", Range=f"bytes=2-{10**22}")
     assert (read.status_code, read.text) == (206, "ain")
     assert client.plain("GET", "/cdmi/o", Range=f"bytes={10**22}-").status_code == 416
+
+
+def test_put_of_parts_replaces_an_object_by_2_0_and_changes_it_by_1_x(client: Client) -> None:
+    old = {"value": "old", "metadata": {"a": "1"}, "mimetype": "text/css", "of": "mine"}
+    body = multipart(
+        ("Content-Type: application/cdmi-object", b'{"metadata": {"b": "2"}}'), ("Content-Type: x/y", b"new")
+    )
+    first = client.send("PUT", "/cdmi/2.0.0/o", DATAOBJECT, old).json["objectID"]
+    put = client.send("PUT", "/cdmi/2.0.0/o", DATAOBJECT, body, Content_Type="multipart/mixed; boundary=edge")
+    assert (put.status_code, put.json["objectID"], put.json["mimetype"]) == (201, first, "x/y")
+    read = client.send("GET", "/cdmi/2.0.0/o", DATAOBJECT).json
+    assert (read["value"], read["metadata"].get("a"), read["metadata"]["b"]) == ("bmV3", None, "2")
+    assert "of" not in read
+    part = multipart(("Content-Type: application/cdmi-object", b"{}"), ("Content-Range: bytes 0-0/*", b"N"))
+    put = client.send("PUT", "/cdmi/2.0.0/o", DATAOBJECT, part, Content_Type="multipart/mixed; boundary=edge")
+    assert (put.status_code, client.plain("GET", "/cdmi/o").text) == (400, "new")
+
+    client.send("PUT", "/cdmi/2.0.0/o", DATAOBJECT, old)
+    fields = multipart(("Content-Type: application/cdmi-object", b"{}"), ("Content-Type: x/y", b"new"))
+    put = client.send("PUT", "/cdmi/o", DATAOBJECT, fields, Content_Type="multipart/mixed; boundary=edge")
+    assert put.status_code == 204
+    read = client.send("GET", "/cdmi/2.0.0/o", DATAOBJECT).json
+    assert (read["value"], read["mimetype"], read["metadata"]["a"], read["of"]) == ("bmV3", "text/css", "1", "mine")
+
+
+@pytest.mark.parametrize("root", ["/cdmi/", "/cdmi/2.0.0/"])
+def test_parts_are_no_value_of_a_container_or_a_queue(client: Client, root: str) -> None:
+    client.send("PUT", f"{root}c/", CONTAINER, {})
+    client.send("PUT", f"{root}q", QUEUE, {})
+    body = multipart(("Content-Type: application/cdmi-object", b"{}"), ("Content-Type: x/y", b"new"))
+    for name in ("c", "q"):
+        put = client.send("PUT", root + name, DATAOBJECT, body, Content_Type="multipart/mixed; boundary=edge")
+        assert (put.status_code, "there is a" in put.text.lower()) == (409, True)
+
+
+def test_methods_of_what_is_read_only_are_told(client: Client) -> None:
+    for path, methods in (
+        ("cdmi_capabilities/", "GET, HEAD"),
+        ("cdmi_capabilities/container/", "GET, HEAD"),
+        ("cdmi_domains/", "GET, HEAD"),
+        ("cdmi_objectid/", "POST"),
+        ("", "GET, HEAD, PUT, PATCH, POST, DELETE"),
+    ):
+        for root in ("/cdmi/", "/cdmi/2.0.0/"):
+            answered = client.plain("OPTIONS", root + path)
+            assert (path, answered.status_code, answered.headers["Allow"]) == (path, 204, methods)
+
+
+def test_the_root_is_there_without_its_slash(client: Client) -> None:
+    for root in ("/cdmi", "/cdmi/2.0.0"):
+        assert client.plain("GET", root).text == "disks/\n"
+    assert client.plain("GET", "/cdmifs").status_code == 404

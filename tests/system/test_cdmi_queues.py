@@ -436,3 +436,19 @@ def test_who_loses_a_deadlock_begins_again(client: Client, sql: Connection, data
             other.execute("UPDATE stored_object SET modifications = modifications + 1 WHERE id = %s", [queue])
         assert deleting.result().status_code == 204
     assert client.send("GET", f"{ROOT}box/", CONTAINER).status_code == 404
+
+
+def test_a_queue_is_told_what_was_wrong_with_a_value(client: Client) -> None:
+    client.send("PUT", f"{ROOT}q", QUEUE, {})
+    refused = client.plain("POST", "/cdmi/q", b"x", Content_Type="text/plain")
+    assert (refused.status_code, refused.text) == (
+        400,
+        "Content-Type is 'text/plain': expected application/cdmi-queue.\n",
+    )
+
+
+def test_events_mean_nothing_to_a_query(client: Client) -> None:
+    client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "x"})
+    search(client, cdmi_notification_events=5)
+    client.run_queries()
+    assert (told(client, "q", "objectName"), status(client)) == ([("o",)], {"cdmi_query_status": "Current"})
