@@ -130,6 +130,8 @@ class Guest:
     key: Path
     enter: tuple[str, ...] = ()
     """The command that leads to where it is reached from."""
+    at: str = ""
+    """The address to reach it at, if not that of its first interface."""
 
     @property
     def id(self) -> str:
@@ -138,7 +140,9 @@ class Guest:
     @property
     def address(self) -> str:
         """Where the API says that its first interface is."""
-        return str(self.user.links_of(self.path, "networkinterface")[0]["attributes"]["occi.networkinterface.address"])
+        return self.at or str(
+            self.user.links_of(self.path, "networkinterface")[0]["attributes"]["occi.networkinterface.address"]
+        )
 
     def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
         options = "BatchMode=yes StrictHostKeyChecking=no UserKnownHostsFile=/dev/null ConnectTimeout=4 LogLevel=ERROR"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -120,5 +120,7 @@ def test_the_readme_s_network_is_made_and_joined_let_in_to_and_its_address_kept(
             reservation = made(keep, "RESERVED")
             address = user.shown(reservation)["occi.ipreservation.address"]
             eventually(lambda: f"inet {address}/" in terminal.typed(f"ssh root@{guest.address} ip -4 address"), "it")
+            # The guest answers by the card that was asked: what it sends from another is dropped.
+            eventually(lambda: replace(guest, at=address).answers(), "an answer at the reserved address")
         for path in (network, group, reservation):
             eventually(lambda path=path: http.delete(path).is_success, f"the end of {path}")  # type: ignore[misc]
