@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -20,12 +22,13 @@ from rich.text import Text
 
 from altostratus import settings as settings_module
 from altostratus.settings import Settings, SettingsError
-from backends import accounts, quotas
+from backends import accounts, quotas, releases
 from backends.disks.inspect import ImageFormat
 from backends.errors import CloudError, DatabaseUnavailable
 from backends.model import Role
 from backends.store.database import Connection, query
 from backends.store.rows import TRAFFIC_COLUMNS
+from renderers.cdmi.objectid import ObjectIdError, decode
 
 UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 MIB_UNITS = {"": 1, "MiB": 1, "GiB": 2**10, "TiB": 2**20}
@@ -344,6 +347,51 @@ def project_limit(settings: Settings, name: str, resource: str, most: str) -> No
     """Let the project have MOST of RESOURCE: a number, also such as 10GiB, or `none`. What it has already stays."""
     with _database(settings) as connection, _refusals():
         quotas.set_limit(connection, accounts.project_id(connection, name), resource, _amount(resource, most))
+
+
+@project.command("release")
+@click.argument("name")
+@click.argument("path")
+@click.option("--below", is_flag=True, help="And of all that is below it.")
+@click.pass_obj
+def project_release(settings: Settings, name: str, path: str, below: bool) -> None:
+    """End the holds and the retention of what is at PATH in the project's tree, such as / or /disks/data/.
+
+    What is reached by its ID alone is /cdmi_objectid/ID. Each end is written to log/releases.log in the state folder.
+    """
+    with _database(settings) as connection, _refusals(), connection.transaction():
+        project_id = accounts.project_id(connection, name)
+        names = [part for part in path.split("/") if part]
+        if names[:1] == ["cdmi_objectid"] and len(names) > 1:
+            try:
+                start = decode(names[1], settings.cdmi_enterprise_number)
+            except ObjectIdError as error:
+                raise click.ClickException(str(error)) from None
+            identity = releases.find(connection, project_id, names[2:], start)
+        else:
+            identity = releases.find(connection, project_id, names)
+        released = [
+            (f"/{'/'.join([*names, *filter(None, [one.path])])}", dict(one.items))
+            for one in releases.release(connection, project_id, identity, below=below)
+        ]
+        _note_releases(settings, name, released)
+    for place, items in released:
+        click.echo(f"released {place}: {json.dumps(items)}")
+    if not released:
+        click.echo("nothing there is on hold or under retention of its own")
+
+
+def _note_releases(settings: Settings, project_name: str, released: Sequence[tuple[str, dict[str, object]]]) -> None:
+    """Who ended what and when; before it is done, so that none is without a note."""
+    if not released:
+        return
+    who = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    folder = settings.state / "log"
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with (folder / "releases.log").open("a") as file:
+        for path, items in released:
+            line = {"at": datetime.now(UTC).isoformat(), "by": who, "project": project_name, "path": path, **items}
+            file.write(json.dumps(line) + "\n")
 
 
 def _amount(resource: str, text: str) -> int | None:

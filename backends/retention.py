@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
+from backends.acl import AceMask
 from backends.errors import Invalid, NotAllowed
 from backends.objects import Metadata
 
 PERIOD = "cdmi_retention_period"
 RETENTION_ID = "cdmi_retention_id"
 HOLDS = "cdmi_hold_id"
+RIGHTS: Final[Mapping[str, AceMask]] = {
+    PERIOD: AceMask.WRITE_RETENTION,
+    RETENTION_ID: AceMask.WRITE_RETENTION,
+    HOLDS: AceMask.WRITE_RETENTION_HOLD,
+}
+"""What it takes to set each."""
 TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?Z")
 
 

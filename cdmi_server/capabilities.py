@@ -14,7 +14,7 @@ from cdmi_server.call import Call
 from cdmi_server.metadata import STORAGE_ITEMS
 from cdmi_server.negotiation import ROOTS, Profile, answer_profile, check_acceptable
 from cdmi_server.paths import CAPABILITIES, escaped
-from cdmi_server.policies import OF_DISKS, POLICIES
+from cdmi_server.policies import POLICIES, is_of_disks
 from cdmi_server.site import Site
 from renderers.cdmi import ranges
 from renderers.cdmi.objectid import encode
@@ -154,5 +154,5 @@ def _of_metadata(site: Site) -> Iterable[Claim]:
     for policy in POLICIES:
         claim = policy.claim(site)
         if claim is not None:
-            disks = (DISK, SERVED_DISK) if policy.name in OF_DISKS and policy.fixed(site) else ()
+            disks = (ALL_DISKS, DISK, SERVED_DISK) if is_of_disks(site, policy) else ()
             yield Claim(policy.capability, (*sorted(policy.kinds), *disks), claim)

@@ -149,7 +149,7 @@ def _metadata(call: Call, above: Found, disk: NamedDisk, rights: DiskRights) -> 
 def _items(call: Call, above: Found, disk: NamedDisk) -> dict[str, Any]:
     return {
         **disk.metadata,
-        **policies.provided_of_disk(call.site, above, disk.metadata),
+        **policies.provided_of_disk(call.site, above, disk),
         "cdmi_owner": disk.owner or "OWNER@",
         SIZE: str(disk.size_bytes),
         POOL: disk.pool.value,

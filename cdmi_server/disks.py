@@ -115,6 +115,7 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
     bodies.check_fields(call, body, frozenset({"exports", "snapshot"} if names else ()))
     if not names:
         bodies.one_source(body, ())
+        _refuse_not_of_disks(call, body)
         container.update(call, call.cloud.find_object(Address((DISKS,))), body)
         return
     try:
@@ -140,6 +141,7 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
         if "snapshot" in body:
             call.cloud.snapshot_named_disk(disk, bodies.field_text(body, "snapshot").removesuffix("/"))
         if original is not None:
+            call.cloud.require_unkept(disk.id)
             with denied_as_invalid("copy"):
                 call.cloud.restore_disk(disk.id, original.id)
     # 1.1.1 §9.4.5, 2.0 §9.5.5: what adds or changes exports returns when that is done.
@@ -152,6 +154,16 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
 
 def _tag(call: Call, disk: NamedDisk) -> str:
     return f'"{call.cloud.disk_tag(disk)}"'
+
+
+def _refuse_not_of_disks(call: Call, body: dict[str, Any]) -> None:
+    """400 for what the container of disks would pass on to them, and they don't obey."""
+    given, named = body.get("metadata"), call.selection.parts_of("metadata")
+    asked = policies.NOT_OF_DISKS.intersection(given if isinstance(given, dict) else ())
+    if named is not None:
+        asked &= set(named)
+    if asked:
+        raise Invalid(f"{', '.join(sorted(asked))} means nothing for disks, nor for the container that they are in")
 
 
 def _changes(

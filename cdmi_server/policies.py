@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends import retention
+from backends.cloud.named_disks import NamedDisk
 from backends.errors import Invalid, NotAllowed
 from backends.objects import (
     COMPLETE,
@@ -25,7 +26,6 @@ from backends.objects import (
     VERSIONS_COUNT,
     VERSIONS_SIZE,
     Found,
-    Metadata,
     ObjectKind,
 )
 from cdmi_server.site import Site
@@ -194,11 +194,11 @@ POLICIES = (
     Policy("cdmi_RTO", "cdmi_RTO"),
 )
 BY_NAME: Mapping[str, Policy] = {policy.name: policy for policy in POLICIES}
-NOT_OF_DISKS = frozenset(
-    {retention.RETENTION_ID, retention.PERIOD, retention.HOLDS, "cdmi_retention_autodelete", VALUE_HASH, *OF_VERSIONING}
-)
+KEEPING = frozenset({*retention.RIGHTS, "cdmi_retention_autodelete"})
+"""Of these disks are provided the same as other objects."""
+NOT_OF_DISKS = frozenset({VALUE_HASH, *OF_VERSIONING})
 OF_DISKS = frozenset(BY_NAME.keys() - NOT_OF_DISKS)
-"""What may be asked of a disk: what is shared by all users of a project keeps no rules of one of them."""
+"""What may be asked of a disk: nothing is computed or kept of all that guests write."""
 
 
 def check(site: Site, name: str, value: Any) -> None:
@@ -218,8 +218,23 @@ def provided(site: Site, found: Found) -> dict[str, Any]:
     return {name: value for name, value in items.items() if value is not None}
 
 
-def provided_of_disk(site: Site, above: Found, metadata: Metadata) -> dict[str, Any]:
+def provided_of_disk(site: Site, above: Found, disk: NamedDisk) -> dict[str, Any]:
     """As `provided`, of a disk in the container `above`."""
-    asked = [name for name in sorted(OF_DISKS) if metadata.get(name, above.asked(name)) not in (None, "", [])]
-    items = {f"{name}_provided": BY_NAME[name].fixed(site) for name in asked}
+    found = above
+    for metadata in (disk.disk_metadata, disk.metadata):
+        below = replace(found.object, metadata=metadata)
+        found = replace(found, object=below, ancestors=(*found.ancestors, found.object))
+    items = {}
+    for name in sorted(OF_DISKS):
+        policy, asked = BY_NAME[name], found.asked(name)
+        if asked in (None, "", []):
+            continue
+        items[f"{name}_provided"] = policy.fixed(site)
+        if name in KEEPING and not disk.is_others_to_write:
+            items[f"{name}_provided"] = policy.provided(found, asked)
     return {name: value for name, value in items.items() if value is not None}
+
+
+def is_of_disks(site: Site, policy: Policy) -> bool:
+    """Whether it is provided of them, and so claimed."""
+    return policy.name in OF_DISKS and (policy.name in retention.RIGHTS or policy.fixed(site) is not None)

@@ -85,6 +85,7 @@ class DiskBytesDoor(NamedDiskDoor):
         if not self.may_be_written(disk):
             what = "read-only" if disk.read_only else "a snapshot, which never changes"
             raise NotApplicable(f"the disk {disk.name!r} is {what}")
+        self.require_unkept(disk.id)
         self.check_bytes(disk, WRITE)
 
     def open_disk(self, disk: NamedDisk) -> BinaryIO:
@@ -135,6 +136,7 @@ class DiskBytesDoor(NamedDiskDoor):
             with self._change() as connection:
                 self._one(DISKS, disk.id, lock=True)
                 self.require_of_bytes(disk.id, WRITE)
+                self.require_unkept(disk.id)
                 found = self._usable(connection, disk)
                 if not self._is_here(disk, found) or not found.is_made or found.is_copied:
                     continue

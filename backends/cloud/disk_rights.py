@@ -1,4 +1,4 @@
-"""What access lists let the caller do with disks: by CDMI, by HTTP and by OCCI alike.
+"""What access lists, holds and retention let the caller do with disks: by CDMI, by HTTP and by OCCI alike.
 
 A disk has no list of its own; it inherits that of the container `disks`, and its bytes inherit the disk's.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from backends import acl as acls
+from backends import retention
 from backends.acl import ALL_PERMS, AceMask, Acl
 from backends.cloud.ways import WayDoor
 from backends.errors import NotAllowed
@@ -19,6 +21,8 @@ from backends.store.database import query
 
 READ = AceMask.READ_OBJECT
 WRITE = AceMask.WRITE_OBJECT
+WHY = (", as all in the root container", f", as all in the container {DISKS!r}", ", as its disk", "")
+"""A disk is kept: what is above it, of a snapshot its disk, and itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,17 @@ class DiskRightsDoor(WayDoor):
         self._require(rights.disk, AceMask.DELETE, f"the storage {disk_id}")
         above = rights.container if snapshot_of is None else rights.disk
         self._require(above, AceMask.DELETE_SUBCONTAINER, f"what the storage {disk_id} is in")
+        self.require_unkept(disk_id)
+
+    def require_unkept(self, disk_id: UUID) -> None:
+        """`NotAllowed` while it is on hold or retained, for everybody; its row must be locked."""
+        with self._read() as connection:
+            kept_by = connection.execute(query("disks.kept_by"), {"id": disk_id}).fetchone() or ()
+        now = datetime.now(UTC)
+        for metadata, why in zip(kept_by, WHY, strict=False):
+            reason = retention.reason_to_keep(metadata or {}, now)
+            if reason is not None:
+                raise NotAllowed(f"the storage {disk_id} can't be changed or deleted: {reason}{why}")
 
     def _require(self, granted: AceMask, wanted: AceMask, what: str) -> None:
         missing = wanted & ~granted

@@ -152,6 +152,8 @@ class DiskDoor(DiskRemovalDoor, ImageDoor):
             )
             if "volatile" in values and disk.snapshot_of is not None:
                 raise NotApplicable(f"the storage {disk_id} is a snapshot, which goes with its disk anyway")
+            if values:
+                self.require_unkept(disk_id)
             if "read_only" in values:
                 check_not_attached(connection, disk_id)
                 check_not_exported(connection, disk_id)
@@ -199,6 +201,7 @@ class DiskDoor(DiskRemovalDoor, ImageDoor):
                 raise Invalid(f"the size is {size_bytes} bytes; a storage of {disk.size_bytes} bytes can only grow")
             if size_bytes == disk.size_bytes:
                 return disk
+            self.require_unkept(disk_id)
             if disk.host is not None:
                 need = Need(disk_bytes=size_bytes - disk.size_bytes, host=disk.host, pool=disk.pool)
                 if choose_host(connection, need) is None:
@@ -243,6 +246,7 @@ class DiskDoor(DiskRemovalDoor, ImageDoor):
                 self._one(DISKS, each)
                 self.require_of_bytes(each, right)
             disk, source = self._applicable(disk_id, "resize"), self._applicable(source_id, "backup")
+            self.require_unkept(disk_id)
             machine_id = self._attached_to(connection, disk_id)
             if machine_id is not None:
                 raise Conflict(f"the storage {disk_id} is attached to the compute {machine_id}: detach it first")

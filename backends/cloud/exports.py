@@ -11,7 +11,8 @@ from backends.cloud.disk_rights import READ, WRITE, DiskRightsDoor
 from backends.cloud.grants import new_secret
 from backends.errors import Conflict, Invalid
 from backends.jobs import Kind
-from backends.model import DiskState, Export, Initiator, Pool
+from backends.model import Disk, DiskState, Export, Initiator, Pool
+from backends.store.database import Connection
 from backends.store.rows import DISKS, MACHINES
 from backends.terms import check_initiator
 
@@ -53,15 +54,8 @@ class ExportDoor(DiskRightsDoor):
             present = self.export(disk_id)
             if set(initiators) == {one.name for one in (present.initiators if present else ())}:
                 return present
-            if disk.pool is not Pool.ISCSI and initiators:
-                raise Conflict(f"the storage {disk_id} is on a host that serves no disks to others")
-            if disk.snapshot_of is not None and initiators:
-                raise Conflict(f"the storage {disk_id} is a snapshot of {disk.snapshot_of}: export a copy of it")
-            if disk.wanted is DiskState.OFFLINE and initiators:
-                raise Conflict(f"the storage {disk_id} is offline: take it online first")
-            attached = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [disk_id]).fetchone()
-            if attached is not None and initiators:
-                raise Conflict(f"the storage {disk_id} is attached to the compute {attached[0]}: detach it first")
+            if initiators:
+                self._check_exportable(connection, disk)
             connection.execute(
                 "DELETE FROM disk_grant WHERE disk_id = %s AND attachment_id IS NULL AND initiator <> ALL(%s)",
                 [disk_id, list(initiators)],
@@ -86,6 +80,19 @@ class ExportDoor(DiskRightsDoor):
             if row is None or row[0]:
                 return True
         return False
+
+    def _check_exportable(self, connection: Connection, disk: Disk) -> None:
+        if not disk.read_only:
+            self.require_unkept(disk.id)
+        if disk.pool is not Pool.ISCSI:
+            raise Conflict(f"the storage {disk.id} is on a host that serves no disks to others")
+        if disk.snapshot_of is not None:
+            raise Conflict(f"the storage {disk.id} is a snapshot of {disk.snapshot_of}: export a copy of it")
+        if disk.wanted is DiskState.OFFLINE:
+            raise Conflict(f"the storage {disk.id} is offline: take it online first")
+        attached = connection.execute("SELECT machine_id FROM attachment WHERE disk_id = %s", [disk.id]).fetchone()
+        if attached is not None:
+            raise Conflict(f"the storage {disk.id} is attached to the compute {attached[0]}: detach it first")
 
     def serves_disks(self) -> bool:
         """Whether the cloud has a storage host, so that disks can be exported at all."""

@@ -351,6 +351,8 @@ class LinkDoor(DiskRightsDoor):
         if disk.project_id != project_id:
             raise Conflict(f"the storage {disk.id} belongs to another project than the compute {machine_id}")
         self.require_of_bytes(disk.id, READ if disk.read_only else READ | WRITE)
+        if not disk.read_only:
+            self.require_unkept(disk.id)
         if disk.wanted is DiskState.OFFLINE:
             raise Conflict(f"the storage {disk.id} is offline: take it online first")
         if not disk.read_only:

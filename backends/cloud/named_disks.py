@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypedDict, cast
 from uuid import UUID
@@ -16,13 +16,16 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
+from backends import retention
 from backends.acl import AceMask
+from backends.cloud.copies import check_not_written
 from backends.cloud.disks import DiskChanges, DiskDoor
+from backends.cloud.grants import check_not_attached, check_not_exported
 from backends.cloud.objects import check_name
 from backends.errors import Conflict, Invalid, NotFound
 from backends.model import DiskState, NewDisk, Pool, WriteState
 from backends.objects import ObjectKind
-from backends.store.database import query
+from backends.store.database import Connection, query
 from backends.store.rows import DISKS, Row
 
 UUID_LIKE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -76,10 +79,18 @@ class NamedDisk:
     """To certain machines."""
     is_exported: bool
     """To initiators outside."""
+    is_attached: bool
+    disk_metadata: Mapping[str, Any]
+    """Of a snapshot those of its disk, whose holds and retention keep it; else its own."""
 
     @property
     def name(self) -> str:
         return self.way[-1]
+
+    @property
+    def is_others_to_write(self) -> bool:
+        """Who has it goes on when something above it is put on hold."""
+        return (self.is_attached or self.is_exported) and not self.read_only
 
 
 class DiskWishes(TypedDict, total=False):
@@ -160,7 +171,7 @@ class NamedDiskDoor(DiskDoor):
             parameters = {
                 "id": snapshot.id,
                 "name": name,
-                "metadata": Jsonb(dict(disk.metadata)),
+                "metadata": Jsonb({n: value for n, value in disk.metadata.items() if n not in retention.RIGHTS}),
                 "fields": Jsonb(dict(disk.fields)),
             }
             connection.execute(query("disks.set_name"), parameters)
@@ -181,6 +192,7 @@ class NamedDiskDoor(DiskDoor):
         check_name(name, ObjectKind.CONTAINER)
         if UUID_LIKE.fullmatch(name):
             raise Invalid(f"the name is {name}: UUIDs are the names of disks that were given none")
+        retention.check_metadata(metadata)
         new = NewDisk(title=name, **wishes)
         with self._change() as connection:
             disk = self.create_disk(new) if source is None else self.clone_disk(source.id, new)
@@ -219,7 +231,7 @@ class NamedDiskDoor(DiskDoor):
             if any(getattr(disk, name) != value for name, value in wishes.items()):
                 self.update_disk(disk.id, cast(DiskChanges, wishes))
             if metadata is not None or fields is not None:
-                self.require_of_disk(disk.id, AceMask.WRITE_METADATA)
+                self._check_disk_change(connection, disk, metadata, fields)
                 parameters = {
                     "id": disk.id,
                     "metadata": None if metadata is None else Jsonb(dict(metadata)),
@@ -227,10 +239,34 @@ class NamedDiskDoor(DiskDoor):
                 }
                 connection.execute(query("disks.set_metadata"), parameters)
 
+    def _check_disk_change(
+        self,
+        connection: Connection,
+        disk: NamedDisk,
+        metadata: Mapping[str, Any] | None,
+        fields: Mapping[str, Any] | None,
+    ) -> None:
+        """Each item takes a right of its own; what is kept changes in nothing but what keeps it."""
+        old, new = disk.metadata, disk.metadata if metadata is None else metadata
+        changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+        keeping = changed & retention.RIGHTS.keys()
+        for name in sorted(keeping):
+            self.require_of_disk(disk.id, retention.RIGHTS[name])
+        is_more = changed != keeping or fields not in (None, disk.fields)
+        if is_more or not keeping:
+            self.require_of_disk(disk.id, AceMask.WRITE_METADATA)
+        retention.check_change(old, new, datetime.now(UTC))
+        if is_more:
+            self.require_unkept(disk.id)
+        if keeping and not disk.read_only:
+            check_not_attached(connection, disk.id)
+            check_not_exported(connection, disk.id)
+            check_not_written(connection, disk.id)
+
 
 def _named_disk(row: Row) -> NamedDisk:
     return NamedDisk(
         row[0], tuple(row[1]), row[2], DiskState(row[3]), row[4], row[5], row[6], row[7], Pool(row[8]), row[9],
         row[10], row[11], row[12], row[13], row[14], row[15], WriteState(row[16]) if row[16] else None,
-        row[17] or "", row[18] or 0, row[19], row[20], row[21], row[22],
+        row[17] or "", row[18] or 0, row[19], row[20], row[21], row[22], row[23], row[24],
     )  # fmt: skip

@@ -410,14 +410,11 @@ class ObjectDoor(VersionDoor):
             self.require(found, AceMask.WRITE_METADATA)
         old = found.object.metadata
         changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-        rights = {
-            "cdmi_acl": AceMask.WRITE_ACL,
-            retention.PERIOD: AceMask.WRITE_RETENTION,
-            retention.RETENTION_ID: AceMask.WRITE_RETENTION,
-            retention.HOLDS: AceMask.WRITE_RETENTION_HOLD,
-        }
+        rights = {"cdmi_acl": AceMask.WRITE_ACL, **retention.RIGHTS}
         for name in sorted(changed):
             self.require(found, rights.get(name, AceMask.WRITE_METADATA))
+        if changed & retention.RIGHTS.keys() and not found.object.owner and not acls.is_administrator(self._caller):
+            raise NotAllowed(f"only the project's administrators put the root or {DISKS} on hold or under retention")
         if "cdmi_acl" in changed & new.keys():
             self._check_unlockable(found, acls.parse_acl(new["cdmi_acl"]))
         retention.check_change(old, new, now)

@@ -36,7 +36,7 @@ from backends.objects import (
 )
 from backends.store.database import Connection, query
 
-NOT_COPIED = frozenset({"cdmi_acl", retention.PERIOD, retention.RETENTION_ID, retention.HOLDS, *OF_VERSIONING})
+NOT_COPIED = frozenset({"cdmi_acl", *retention.RIGHTS, *OF_VERSIONING})
 """What stays with an object that a copy replaces."""
 
 

@@ -12,6 +12,30 @@ SELECT count(*) FROM disk d WHERE d.project_id = %(project)s AND NOT d.deleting 
 SELECT d.project_id, coalesce(p.owner, d.owner) FROM disk d LEFT JOIN disk p ON p.id = d.snapshot_of
 WHERE d.id = %(id)s
 
+-- name: kept_by
+-- The metadata of all that may keep it from being changed or deleted, the topmost first.
+SELECT r.metadata, c.metadata, p.metadata, d.metadata FROM disk d
+LEFT JOIN stored_object r ON r.id = d.project_id
+LEFT JOIN stored_object c ON c.parent_id = d.project_id AND c.name = 'disks'
+LEFT JOIN disk p ON p.id = d.snapshot_of
+WHERE d.id = %(id)s
+
+-- name: by_name
+SELECT d.id FROM disk d
+WHERE d.project_id = %(project)s AND d.shown_name = %(name)s AND NOT d.deleting AND d.snapshot_of IS NULL
+
+-- name: kept
+-- As `objects.kept`: the disk, or all those below the root or the container of disks.
+SELECT d.id, CASE %(id)s WHEN d.id THEN '' WHEN %(project)s THEN 'disks/' || d.shown_name ELSE d.shown_name END, d.metadata
+FROM disk d
+WHERE d.project_id = %(project)s AND d.metadata ?| %(names)s::text[] AND NOT d.deleting AND (d.id = %(id)s OR %(below)s
+    AND EXISTS (SELECT FROM stored_object o WHERE o.id = %(id)s AND %(project)s IN (o.id, o.parent_id)
+        AND (o.parent_id IS NULL OR o.name = 'disks')))
+ORDER BY d.id FOR UPDATE OF d
+
+-- name: release
+UPDATE disk SET metadata = metadata - %(names)s::text[] WHERE id = ANY(%(ids)s)
+
 -- name: named
 -- What a storage host hasn't done yet, a withdrawn export too, is told; of other disks the state tells it.
 SELECT d.id,
@@ -25,7 +49,8 @@ SELECT d.id,
         WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s)
         WHEN 'iscsi' THEN d.host IS NOT NULL AND EXISTS (SELECT FROM host h WHERE h.name = %(here)s AND h.pool = 'file')
         END, false),
-    d.volatile, d.restricted, EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND g.attachment_id IS NULL)
+    d.volatile, d.restricted, EXISTS (SELECT FROM disk_grant g WHERE g.disk_id = d.id AND g.attachment_id IS NULL),
+    EXISTS (SELECT FROM attachment a WHERE a.disk_id = d.id), p.metadata
 FROM disk p JOIN disk d ON CASE WHEN %(snapshot)s::text IS NULL THEN d.id = p.id
     ELSE d.snapshot_of = p.id AND d.shown_name = %(snapshot)s AND NOT d.deleting END
 LEFT JOIN LATERAL (SELECT state, message, percent FROM disk_write WHERE disk_id = d.id ORDER BY sequence DESC LIMIT 1) w ON true

@@ -159,6 +159,22 @@ WITH RECURSIVE tree (id) AS (
 )
 SELECT o.id FROM stored_object o WHERE o.id IN (SELECT tree.id FROM tree) ORDER BY o.id FOR UPDATE
 
+-- name: kept
+-- What has holds or retention of its own: an object and, if that is asked for, all below it.
+WITH RECURSIVE tree (id, path) AS (
+    SELECT %(id)s::uuid, '' COLLATE "C"
+    UNION ALL
+    SELECT o.id, concat(nullif(tree.path, '') || '/', coalesce(o.name, o.id::text))
+    FROM tree JOIN stored_object o ON o.parent_id = tree.id WHERE %(below)s
+)
+SELECT o.id, tree.path, o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
+WHERE o.project_id = %(project)s AND o.metadata ?| %(names)s::text[] ORDER BY o.id FOR UPDATE OF o
+
+-- name: release
+UPDATE stored_object SET metadata = metadata - %(names)s::text[], modified_at = clock_timestamp(),
+    modifications = modifications + 1
+WHERE id = ANY(%(ids)s)
+
 -- name: copy_tree
 WITH RECURSIVE tree (id) AS (
     SELECT %(source)s::uuid
