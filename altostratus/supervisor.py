@@ -26,6 +26,9 @@ log = structlog.get_logger()
 
 LIBVIRT_DAEMONS = ("virtlogd", "libvirtd")
 KVM = Path("/dev/kvm")
+PID_FOLDER = Path("/run")
+STARTED_FOR = "ALTOSTRATUS_STARTED_FOR"
+"""In the environment of libvirt's daemons that a run has started: its state folder."""
 VIRTLOGD_SOCKET = "/run/libvirt/virtlogd-sock"
 START_LIMIT_S = 120
 STOP_LIMIT_S = 75
@@ -39,14 +42,31 @@ class StartError(Exception):
 
 
 class Adopted:
-    """A process that an earlier run or somebody else started: watched, and left alone at the end."""
+    """A process that an earlier run or somebody else started: watched, and left alone at the end unless it is ours."""
 
-    def __init__(self, process_id: int) -> None:
+    def __init__(self, process_id: int, *, is_ours: bool) -> None:
         self._handle = os.pidfd_open(process_id)
+        self.is_ours = is_ours
+        """Whether an earlier run of the same state folder started it."""
 
     def poll(self) -> int | None:
         """Nobody but its parent learns its status: 0 stands for any."""
-        return 0 if select.select([self._handle], [], [], 0)[0] else None
+        return 0 if self._ends_within(0) else None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, limit_s: float | None = None) -> int:
+        if not self._ends_within(limit_s):
+            raise subprocess.TimeoutExpired("a process of an earlier run", limit_s or 0)
+        return 0
+
+    def _ends_within(self, limit_s: float | None) -> bool:
+        return bool(select.select([self._handle], [], [], limit_s)[0])
 
 
 @dataclass(slots=True)
@@ -112,7 +132,9 @@ class Child:
         return True
 
     def stop(self) -> None:
-        if not self.is_running or not isinstance(self.process, subprocess.Popen):
+        if self.process is None or not self.is_running:
+            return
+        if isinstance(self.process, Adopted) and not self.process.is_ours:
             return
         self.process.send_signal(self.stop_signal)
         try:
@@ -138,7 +160,7 @@ def libvirt_children(settings: Settings) -> list[Child]:
         answers = _virtlogd_answers if name == "virtlogd" else (lambda: _libvirt_answers(settings.libvirt_uri))
         log_file = settings.state / "log" / f"{name}.log"
         answers_already = answers()
-        find_running = partial(_running_daemon, name)
+        find_running = partial(running_daemon, name, settings.state)
         running = find_running() if answers_already else None
         if answers_already and running is None:
             continue  # whoever runs it looks after it
@@ -147,6 +169,7 @@ def libvirt_children(settings: Settings) -> list[Child]:
                 name,
                 [program],
                 answers,
+                environment=started_for(settings.state),
                 log_file=log_file,
                 dies_with_parent=False,
                 find_running=find_running,
@@ -168,12 +191,19 @@ def _open_kvm() -> None:
             KVM.chmod(0o660)
 
 
-def _running_daemon(name: str) -> Adopted | None:
+def started_for(state: Path) -> dict[str, str]:
+    return {STARTED_FOR: str(state)}
+
+
+def running_daemon(name: str, state: Path) -> Adopted | None:
     """The one whose PID file names a process of that name; a process may have taken a dead one's number."""
     try:
-        process_id = int(Path(f"/run/{name}.pid").read_text())
-        is_it = Path(f"/proc/{process_id}/comm").read_text().strip() == name
-        return Adopted(process_id) if is_it else None
+        process_id = int((PID_FOLDER / f"{name}.pid").read_text())
+        process = Path(f"/proc/{process_id}")
+        if process.joinpath("comm").read_text().strip() != name:
+            return None
+        mark = f"{STARTED_FOR}={state}".encode()
+        return Adopted(process_id, is_ours=mark in process.joinpath("environ").read_bytes().split(b"\0"))
     except (OSError, ValueError):
         return None
 
