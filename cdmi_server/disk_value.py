@@ -73,6 +73,7 @@ def answer(call: Call, disk: NamedDisk) -> None:
         else:
             _read_plain(call, disk)
     elif method == "PUT" or (method == "PATCH" and call.version is Version.V2):
+        _check_precondition(call.request)
         if request_profile(call.request, call.version) is Profile.CDMI:
             call.check_version()
             _write(call, disk)
@@ -83,6 +84,11 @@ def answer(call: Call, disk: NamedDisk) -> None:
         call.response.status = falcon.HTTP_204
     else:
         raise Invalid(f"{method[:20]} doesn't apply to the bytes of a disk: they come and go with it")
+
+
+def _check_precondition(request: falcon.Request) -> None:
+    if request.get_header("If-None-Match") == "*" or request.get_header("If-Match") not in (None, "*"):
+        raise falcon.HTTPPreconditionFailed(description="The bytes of a disk are always there, and have no ETag.")
 
 
 def _check_rights(call: Call, disk: NamedDisk) -> None:
@@ -176,8 +182,6 @@ def _fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
 def _write_plain(call: Call, disk: NamedDisk) -> None:
     """A whole image, in the format that Content-Type says, or the range that Content-Range names."""
     request = call.request
-    if request.get_header("If-None-Match") == "*" or request.get_header("If-Match") not in (None, "*"):
-        raise falcon.HTTPPreconditionFailed(description="The bytes of a disk are always there, and have no ETag.")
     part = plain.announced_range(request)
     if part is None and request.method == "PATCH":
         raise Invalid("PATCH of a value needs Content-Range: expected one such as bytes 0-99/*")

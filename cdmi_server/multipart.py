@@ -20,7 +20,7 @@ from backends.objects import Address, Encoding, Found, NewObject, ObjectChanges,
 from cdmi_server import bodies
 from cdmi_server.call import CHUNK_BYTES, Call
 from cdmi_server.capabilities import SYSTEM, claims
-from cdmi_server.metadata import new_metadata
+from cdmi_server.metadata import new_metadata, replaced_metadata
 from cdmi_server.negotiation import MULTIPART, accepted, media_type
 from renderers.cdmi import json
 from renderers.cdmi.ranges import parse_content_range
@@ -95,20 +95,23 @@ def create(call: Call, address: Address | None) -> Found:
 
 
 def replace(call: Call, found: Found) -> None:
-    """PUT of 2.0 where there is something: all of it is as the parts say, but for its ID."""
+    """PUT of 2.0 where there is something: all of it is as the parts say, but for its ID and its access list."""
     with ExitStack() as stack:
         parts = read(call, stack, found)
         _check(call, parts)
         if parts.is_ranged:
             raise Invalid("PUT replaces the value, and the parts have Content-Range: expected PATCH to change a part")
-        changes = ObjectChanges(
-            new_metadata(call.site, parts.fields.get("metadata", {})),
-            bodies.mimetype_of(parts.fields) or parts.mimetype,
-            parts.encoding,
-            call.completion,
-            bodies.other_fields(call.site, parts.fields),
-        )
-        call.cloud.change_object(found, lambda _: changes, parts.pieces[0].data)
+
+        def change(now: Found) -> ObjectChanges:
+            return ObjectChanges(
+                replaced_metadata(call.site, now.object.metadata, parts.fields.get("metadata", {})),
+                bodies.mimetype_of(parts.fields) or parts.mimetype,
+                parts.encoding,
+                call.completion,
+                bodies.other_fields(call.site, parts.fields),
+            )
+
+        call.cloud.change_object(found, change, parts.pieces[0].data)
 
 
 def update(call: Call, found: Found) -> None:

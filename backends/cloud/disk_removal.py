@@ -22,10 +22,11 @@ class DiskRemovalDoor(DiskRightsDoor):
 
         The machine must be held. What is being detached from it stays.
         """
-        rows = connection.execute(query("disks.volatile_of"), {"machines": [machine_id]}).fetchall()
+        wanted = {"machines": [machine_id]}
+        rows = connection.execute(query("disks.volatile_of"), wanted).fetchall()
         connection.execute("SELECT FROM disk WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [[row[0] for row in rows]])
-        # By now it may have been said of one that it is to stay.
-        held = [self._one(DISKS, row[0]) for row in rows]
+        # By now it may have been said of one that it is to stay, and a snapshot may have gone.
+        held = [self._one(DISKS, row[0]) for row in connection.execute(query("disks.volatile_of"), wanted).fetchall()]
         disks = [disk for disk in held if disk.volatile and disk.snapshot_of is None]
         for disk in disks:
             try:

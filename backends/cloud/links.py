@@ -284,8 +284,9 @@ class LinkDoor(DiskRightsDoor):
         else:
             mac = free_mac(connection, network, new.mac or mac_of(interface_id))
             address, address6 = None, own_address6(network, mac)
-            allocation = new.allocation or (Allocation.STATIC if new.address or new.address6 else network.allocation)
-            if new.allocation is Allocation.STATIC and new.address is new.address6 is None:
+            is_named = new.address is not None or new.address6 is not None
+            allocation = Allocation.STATIC if is_named else new.allocation or network.allocation
+            if new.allocation is Allocation.STATIC and not is_named:
                 raise unnamed(network)
             if new.address6 is not None:
                 address6 = chosen_address6(connection, network, new.address6, mac)

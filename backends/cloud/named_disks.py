@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from backends import retention
 from backends.acl import AceMask
-from backends.cloud.copies import check_not_written
+from backends.cloud.copies import check_not_copied, check_not_written
 from backends.cloud.disks import DiskChanges, DiskDoor
 from backends.cloud.grants import check_not_attached, check_not_exported
 from backends.cloud.objects import check_name
@@ -262,6 +262,7 @@ class NamedDiskDoor(DiskDoor):
             check_not_attached(connection, disk.id)
             check_not_exported(connection, disk.id)
             check_not_written(connection, disk.id)
+            check_not_copied(connection, disk.id, only_restored=True)
 
 
 def _named_disk(row: Row) -> NamedDisk:

@@ -406,7 +406,9 @@ class ObjectDoor(VersionDoor):
     def _check_metadata_change(self, found: Found, new: Metadata, now: datetime) -> None:
         feeds.check_change(found.object.metadata, new)
         check_metadata(new)
-        if not found.rights & (AceMask.WRITE_METADATA | AceMask.WRITE_ACL | AceMask.WRITE_RETENTION):
+        if not found.rights & (
+            AceMask.WRITE_METADATA | AceMask.WRITE_ACL | AceMask.WRITE_RETENTION | AceMask.WRITE_RETENTION_HOLD
+        ):
             self.require(found, AceMask.WRITE_METADATA)
         old = found.object.metadata
         changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}

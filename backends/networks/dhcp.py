@@ -27,7 +27,8 @@ TIME_LIMIT_S = 20
 STOP_LIMIT_S = 5
 ADVERTISED_EVERY_S = 60
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-_MEANT_OTHERWISE = {"wpad", "isatap", "localhost"}
+# By browsers and resolvers; and by dnsmasq, in its lists of hosts.
+_MEANT_OTHERWISE = re.compile(r"wpad|isatap|localhost|ignore|infinite|\d+[wdhms]?", re.IGNORECASE)
 """Who has such a name is taken for everybody's proxy, tunnel, or for each machine itself."""
 _PROCESSES = Path("/proc")
 _CONFIGURATION = "dnsmasq-"
@@ -143,7 +144,7 @@ def reserve(
 
 
 def _may_be_known(hostname: str) -> bool:
-    return _LABEL.fullmatch(hostname) is not None and hostname.lower() not in _MEANT_OTHERWISE
+    return _LABEL.fullmatch(hostname) is not None and _MEANT_OTHERWISE.fullmatch(hostname) is None
 
 
 def _claim(folder: Path, hostname: str, name: str) -> bool:

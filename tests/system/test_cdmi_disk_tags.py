@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from cdmi_client import CONTAINER, Client
@@ -90,4 +91,8 @@ def test_what_others_do_changes_the_tag_and_what_the_host_reports_does_not(
     assert tag_of(cdmi) == made
     occi = OcciClient(cloud)
     occi.send("POST", storage, attributes="occi.storage.size=3.0")
-    assert tag_of(cdmi) != made
+    grown = tag_of(cdmi)
+    assert grown != made
+    settle(sql)
+    cloud.update_disk(UUID(storage.rpartition("/")[2]), {"volatile": True})
+    assert tag_of(cdmi) != grown

@@ -575,7 +575,8 @@ def test_a_range_may_end_however_far_behind_the_value(client: Client) -> None:
 
 
 def test_put_of_parts_replaces_an_object_by_2_0_and_changes_it_by_1_x(client: Client) -> None:
-    old = {"value": "old", "metadata": {"a": "1"}, "mimetype": "text/css", "of": "mine"}
+    acl = [{"acetype": "ALLOW", "identifier": "OWNER@", "aceflags": "0x3", "acemask": "0x1f07ff"}]
+    old = {"value": "old", "metadata": {"a": "1", "cdmi_acl": acl}, "mimetype": "text/css", "of": "mine"}
     body = multipart(
         ("Content-Type: application/cdmi-object", b'{"metadata": {"b": "2"}}'), ("Content-Type: x/y", b"new")
     )
@@ -585,6 +586,7 @@ def test_put_of_parts_replaces_an_object_by_2_0_and_changes_it_by_1_x(client: Cl
     read = client.send("GET", "/cdmi/2.0.0/o", DATAOBJECT).json
     assert (read["value"], read["metadata"].get("a"), read["metadata"]["b"]) == ("bmV3", None, "2")
     assert "of" not in read
+    assert [entry["identifier"] for entry in read["metadata"]["cdmi_acl"]] == ["OWNER@"]
     part = multipart(("Content-Type: application/cdmi-object", b"{}"), ("Content-Range: bytes 0-0/*", b"N"))
     put = client.send("PUT", "/cdmi/2.0.0/o", DATAOBJECT, part, Content_Type="multipart/mixed; boundary=edge")
     assert (put.status_code, client.plain("GET", "/cdmi/o").text) == (400, "new")

@@ -15,6 +15,7 @@ from backends.cloud import Cloud, MachineChanges
 from backends.errors import Conflict, DatabaseUnavailable, Invalid, NotApplicable, NotFound, OutOfRoom
 from backends.jobs import Kind
 from backends.model import (
+    Allocation,
     DiskState,
     Filter,
     MachineState,
@@ -122,8 +123,8 @@ def test_a_machine_has_as_many_interfaces_from_the_start_as_can_be_plugged_in(cl
 def test_a_chosen_address_changes_nothing_about_the_next_ones(cloud: Cloud, sql: Connection) -> None:
     network = cloud.create_network(NewNetwork(cidr="10.1.0.0/16"))
     machine = cloud.create_machine(NewMachine(cores=1, memory_mib=16, interfaces=(NewInterface(network.id),)))
-    for chosen in ("10.1.255.253", "10.1.0.3"):
-        cloud.create_interface(machine.id, NewInterface(network.id, address=chosen))
+    for chosen, allocation in (("10.1.255.253", None), ("10.1.0.3", None), ("10.1.255.252", Allocation.DYNAMIC)):
+        cloud.create_interface(machine.id, NewInterface(network.id, address=chosen, allocation=allocation))
     given = [cloud.create_interface(machine.id, NewInterface(network.id)) for _ in range(2)]
     assert [interface.address for interface in given] == ["10.1.0.2", "10.1.0.4"]
     sql.execute("DELETE FROM interface WHERE id = %s", [given[0].id])

@@ -56,7 +56,7 @@ def test_guest_of_the_shared_network_gets_its_reserved_address_by_dhcp(
     assert "10.9.0.5" in guest.command("busybox", "nslookup", "web", "10.9.0.1")
 
 
-@pytest.mark.parametrize("name", ["wpad", "WPAD.example.org", "isatap", "localhost"])
+@pytest.mark.parametrize("name", ["wpad", "WPAD.example.org", "isatap", "localhost", "ignore", "12h"])
 def test_names_that_mean_something_to_others_are_not_made_known(
     networks: Networks, make_guest: MakeGuest, name: str
 ) -> None:

@@ -49,6 +49,8 @@ def test_a_daemon_that_an_earlier_run_of_the_same_state_started_is_stopped_and_n
         environment |= supervisor.started_for(tmp_path / started_for)
     with subprocess.Popen(["sleep", "60"], env=environment) as daemon:
         (tmp_path / "sleep.pid").write_text(str(daemon.pid))
+        while Path(f"/proc/{daemon.pid}/comm").read_text() != "sleep\n":  # its kernel may be about to
+            time.sleep(0.01)
         child = Child("sleep", ["sleep", "60"], lambda: True, process=running_daemon("sleep", tmp_path / "mine"))
         assert child.is_running
         child.stop()
