@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.cdmi.fields import Fields
@@ -128,3 +129,11 @@ def any_place(server: Server) -> Thing:
     except NotApplicable:
         server.needs("cdmi_create_container")
         return server.home
+
+
+def expect_refused(server: Server, protocol: Protocol, permissions: Sequence[object]) -> None:
+    """Each by itself, for a new container."""
+    where = place(server, protocol)
+    for wrong in permissions:
+        sent = body(server, protocol, wrong)
+        expect(server.put(server.new_url("/", where), "container", sent), {400}, f"an export with permissions {wrong}")
