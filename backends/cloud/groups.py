@@ -156,8 +156,9 @@ class GroupDoor(Door):
 
     def leave_group(self, link_id: UUID) -> None:
         with self._change() as connection:
+            # First the machine, as its deletion does, which takes the links along.
+            machine = self._one(MACHINES, self._one(GROUP_LINKS, link_id).machine_id, lock=True)
             link = self._one(GROUP_LINKS, link_id, lock=True)
-            machine = self._one(MACHINES, link.machine_id, lock=True)
             was_alone = len(self._groups_of(connection, machine.id)) == 1
             connection.execute("DELETE FROM tagging WHERE resource_id = %s", [link_id])
             connection.execute("DELETE FROM group_link WHERE id = %s", [link_id])

@@ -95,8 +95,7 @@ DELETE FROM attachment WHERE disk_id = %(id)s
 
 -- name: tag
 -- Of what users make of it, not of its bytes nor of what its host reports.
-SELECT md5(ROW(d.id, d.size_bytes, d.read_only, d.volatile, d.metadata, d.fields, d.export_names,
-    d.restricted,
+SELECT md5(ROW(d.id, d.size_bytes, d.read_only, d.volatile, d.metadata, d.fields, d.export_names, d.restricted,
     ARRAY(SELECT p.machine_id FROM disk_permit p WHERE p.disk_id = d.id ORDER BY 1),
     ARRAY(SELECT g.initiator FROM disk_grant g WHERE g.disk_id = d.id AND g.attachment_id IS NULL ORDER BY 1),
     ARRAY(SELECT s.id FROM disk s WHERE s.snapshot_of = d.id AND NOT s.deleting ORDER BY s.sequence))::text)
