@@ -385,13 +385,21 @@ def _note_releases(settings: Settings, project_name: str, released: Sequence[tup
     """Who ended what and when; before it is done, so that none is without a note."""
     if not released:
         return
-    who = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    who = os.environ.get("SUDO_USER")
+    if who is None:
+        try:
+            who = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            who = str(os.getuid())
     folder = settings.state / "log"
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    with (folder / "releases.log").open("a") as file:
-        for path, items in released:
-            line = {"at": datetime.now(UTC).isoformat(), "by": who, "project": project_name, "path": path, **items}
-            file.write(json.dumps(line) + "\n")
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with (folder / "releases.log").open("a") as file:
+            for path, items in released:
+                line = {"at": datetime.now(UTC).isoformat(), "by": who, "project": project_name, "path": path, **items}
+                file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise click.ClickException(f"nothing was released, for it can't be noted down: {error}") from None
 
 
 def _amount(resource: str, text: str) -> int | None:
