@@ -27,9 +27,8 @@ TIME_LIMIT_S = 20
 STOP_LIMIT_S = 5
 ADVERTISED_EVERY_S = 60
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-# By browsers and resolvers; and by dnsmasq, in its lists of hosts.
 _MEANT_OTHERWISE = re.compile(r"wpad|isatap|localhost|ignore|infinite|\d+[wdhms]?", re.IGNORECASE)
-"""Who has such a name is taken for everybody's proxy, tunnel, or for each machine itself."""
+"""Everybody's proxy, tunnel, and each machine itself; and to dnsmasq, in its lists of hosts, no name at all."""
 _PROCESSES = Path("/proc")
 _CONFIGURATION = "dnsmasq-"
 _ROUTER = "router"

@@ -103,6 +103,16 @@ def test_what_keeps_a_disk_is_obeyed_by_every_verb(
     assert admin.metadata(f"{DISK}cdmi_snapshots/before/")["colour"] == "red"
 
 
+def test_a_disk_that_is_being_restored_is_put_on_hold_when_that_is_done(admin: User, sql: Connection) -> None:
+    make(admin.cdmi, "data")
+    settle(sql)
+    assert admin.status("PATCH", DISK, {"snapshot": "before"}) == 202
+    settle(sql)
+    assert admin.status("PATCH", DISK, {"copy": "/disks/data/cdmi_snapshots/before/"}) == 202
+    assert admin.keep(DISK, HOLD) == 409
+    assert "cdmi_hold_id" not in admin.metadata(DISK)
+
+
 @pytest.mark.parametrize("place", [DISK, f"{V}disks/", V])
 def test_the_bytes_of_a_disk_on_hold_are_read_and_not_written(
     admin: User, sql: Connection, place: str, monkeypatch: pytest.MonkeyPatch
