@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from cdmi_client import CONTAINER, Client
+from cdmi_client import CONTAINER, DATAOBJECT, Client
 from occi_client import Client as OcciClient
 from test_cdmi_disks import GIB, make, settle, storage_of
 
@@ -96,3 +96,15 @@ def test_what_others_do_changes_the_tag_and_what_the_host_reports_does_not(
     settle(sql)
     cloud.update_disk(UUID(storage.rpartition("/")[2]), {"volatile": True})
     assert tag_of(cdmi) != grown
+
+
+def test_the_bytes_of_a_disk_are_always_there_and_have_no_tag(
+    cdmi: Client, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(cdmi, "data")
+    settle(sql)
+    monkeypatch.setattr("backends.cloud.disk_bytes.DiskBytesDoor.check_reachable", lambda *_: None)
+    for wrong in ({"If_None_Match": "*"}, {"If_Match": '"x"'}):
+        for path in ("/cdmi/disks/data/value?value:0-0", f"{TWO}/disks/data/value?value=0-0"):
+            put = cdmi.send("PUT", path, DATAOBJECT, {"value": "eA=="}, **wrong)
+            assert put.status_code == 412, (path, wrong, put.text)
