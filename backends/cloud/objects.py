@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,7 +24,7 @@ from backends import feeds, retention
 from backends.acl import AceMask
 from backends.cloud.door import once_more
 from backends.cloud.feeds import rights_by_list
-from backends.cloud.versions import NOT_OF_VERSIONS, VersionDoor, refuse_version
+from backends.cloud.versions import NOT_OF_VERSIONS, VersionDoor, limits_more, refuse_version
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.feeds import Event
 from backends.objects import (
@@ -417,11 +418,21 @@ class ObjectDoor(VersionDoor):
             self.require(found, rights.get(name, AceMask.WRITE_METADATA))
         if changed & retention.RIGHTS.keys() and not found.object.owner and not acls.is_administrator(self._caller):
             raise NotAllowed(f"only the project's administrators put the root or {DISKS} on hold or under retention")
+        if limits_more(found, replace(found, object=replace(found.object, metadata=new))):
+            self._require_forgettable(found)
         if "cdmi_acl" in changed & new.keys():
             self._check_unlockable(found, acls.parse_acl(new["cdmi_acl"]))
         retention.check_change(old, new, now)
         if changed - rights.keys():
             self._refuse_kept(found, now)
+
+    def _require_forgettable(self, found: Found) -> None:
+        """Limits of versions take the rights to delete all that they are about."""
+        if found.object.kind is ObjectKind.CONTAINER:
+            with self._read() as connection:
+                self._require_below(connection, found, AceMask.DELETE, AceMask.DELETE_OBJECT)
+        else:
+            self._require_deletable(found)
 
     def _check_unlockable(self, found: Found, new: acls.Acl) -> None:
         """Of what nobody owns, the root and the disks: a project may have no administrator who could mend the list."""
@@ -466,11 +477,14 @@ class ObjectDoor(VersionDoor):
             # Nobody could mend the lists in a snapshot: its container's decides, as it is now.
             self.require(self._find(Address(start=found.ancestors[-2].id)), AceMask.DELETE | AceMask.DELETE_OBJECT)
             return
-        # 1.1.1 §16.1.5: a DELETE is refused without DELETE, and without its container's DELETE_OBJECT.
+        self._require_deletable(found)
+        self._check_below(connection, found, now)
+
+    def _require_deletable(self, found: Found) -> None:
+        """1.1.1 §16.1.5: a DELETE is refused without DELETE, and without its container's DELETE_OBJECT."""
         self.require(found, AceMask.DELETE)
         if found.parent_id is not None and not found.parent_rights & AceMask.DELETE_OBJECT:
             raise NotAllowed(f"its container's access control list doesn't let {self._caller.user_name} delete it")
-        self._check_below(connection, found, now)
 
     def _check_below(self, connection: Connection, found: Found, now: datetime) -> None:
         """Whether all that is in a container may be deleted."""

@@ -7,6 +7,7 @@ what slips in at that moment gets it before its next change.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -136,6 +137,13 @@ class VersionDoor(WayDoor):
                 connection.execute(query("versions.put_off"), {"id": version_id, "seconds": KEPT_S})
 
 
+def limits_more(before: Found, after: Found) -> bool:
+    """Whether old versions may go that would have stayed, here or below."""
+    limits = (VERSIONS_COUNT, VERSIONS_AGE, VERSIONS_SIZE)
+    is_asked_anew = bool(after.asked(VERSIONING)) and not before.asked(VERSIONING)
+    return any(_limit(after, name) < (math.inf if is_asked_anew else _limit(before, name)) for name in limits)
+
+
 def refuse_version(found: Found | None) -> None:
     """1.1.1 §23.7: 403 for whatever would change one."""
     if found is not None and found.object.version is not None:
@@ -172,6 +180,11 @@ def run_expiry(database: Database, values: Values, presentation: Presentation) -
 
 def _expiry(found: Found) -> tuple[Any, Any]:
     return found.asked(VERSIONING), found.asked(VERSIONS_AGE)
+
+
+def _limit(found: Found, name: str) -> float:
+    value = found.asked(name)
+    return math.inf if value in (None, "") else int(value)
 
 
 def _text(value: object) -> str | None:

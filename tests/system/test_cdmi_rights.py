@@ -340,3 +340,38 @@ def test_what_is_put_in_place_of_an_object_keeps_its_list(carol: Client, dave: C
     assert (metadata["b"], metadata["cdmi_acl"]) == ("3", entries(OWNERS, writing))
     assert put(carol, path, {"metadata": {"cdmi_acl": None}}).status_code == 201
     assert put(dave, path, {}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"cdmi_versions_count": "0"},
+        {"cdmi_versions_size": "0"},
+        {"cdmi_versions_age": "1"},
+        {"cdmi_versioning": "all", "cdmi_versions_count": "9"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("of", ["the object", "its container"])
+def test_who_may_not_delete_an_object_does_not_make_its_versions_go(
+    carol: Client, dave: Client, of: str, items: dict[str, str]
+) -> None:
+    """Not at once, not by age, and not with the next changes."""
+    undeletable = own(OWNERS, ("GROUP@", ALL_PERMS & ~AceMask.DELETE, 0))["metadata"]
+    level = {} if "cdmi_versioning" in items else {"cdmi_versioning": "value"}
+    put(carol, "box/", {"metadata": level})
+    put(carol, "box/o", {"value": "1", "metadata": {**undeletable, "cdmi_versioning": "value"}})
+    patch(carol, "box/o", {"value": "2"})
+    oldest = seen(carol, "box/o")["metadata"]["cdmi_version_oldest"][0]
+    if not level:
+        patch(carol, "box/o?metadata=cdmi_versioning", {"metadata": {}})
+    assert (dave.plain("GET", oldest).text, dave.plain("DELETE", oldest).status_code) == ("1", 403)
+
+    path = "box/o" if of == "the object" else "box/"
+    asked = "&".join(f"metadata={name}" for name in items)
+    assert patch(dave, f"{path}?{asked}", {"metadata": items}).status_code == 403
+    assert carol.plain("GET", oldest).text == "1"
+    more = {"cdmi_versioning": "value", "a": "1"} if level else {"a": "1"}
+    assert patch(dave, f"{path}?metadata=cdmi_versioning&metadata=a", {"metadata": more}).status_code == 204
+    assert patch(carol, f"{path}?{asked}", {"metadata": items}).status_code == 204
+    assert patch(dave, f"{path}?{asked}", {"metadata": {}}).status_code == 204, "all is kept again"
