@@ -41,7 +41,7 @@ BOOLEANS = {shown_boolean(value): value for value in (True, False)}
 def names_of(call: Call) -> tuple[str, ...] | None:
     """The names below `disks`, where the request is about it; by an ID as well as by a path."""
     address = call.place.address
-    way: tuple[str, ...] | None = () if address.start is None else call.cloud.disk_way(address.start)
+    way = call.cloud.disk_way(address.start)
     if way is None:
         return None
     names = (*way, *address.names)
@@ -203,7 +203,7 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
 
 def _source(call: Call, uri: object) -> NamedDisk:
     place, fields = parse_uri(uri, call.request.prefix, call.site.enterprise_number, "copy")
-    way: tuple[str, ...] | None = () if place.address.start is None else call.cloud.disk_way(place.address.start)
+    way = call.cloud.disk_way(place.address.start)
     names = (*(way or ()), *place.address.names)
     is_one = len(names) == 2 or (len(names) == 4 and names[2] == SNAPSHOTS)
     if fields or way is None or place.is_pool or not is_one or names[0] != DISKS:
@@ -224,7 +224,7 @@ class Asked:
 
 def _split(call: Call, metadata: Mapping[str, Any]) -> Asked:
     """400 for what disks don't obey."""
-    if "cdmi_acl" in metadata and not acls.is_inherited(acls.parse_acl(metadata["cdmi_acl"])):
+    if "cdmi_acl" in metadata and acls.parse_acl(metadata["cdmi_acl"]) != call.cloud.disk_rights().acl:
         raise Invalid(f"cdmi_acl can't be set on a disk: it has that of {DISKS}, whose users it names")
     own = {
         name: value

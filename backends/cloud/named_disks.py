@@ -117,11 +117,13 @@ class NamedDiskDoor(DiskDoor):
             row = connection.execute(query("disks.count"), {"project": self._caller.project_id}).fetchone()
         return 0 if row is None else int(row[0])
 
-    def disk_way(self, identity: UUID) -> tuple[str, ...] | None:
+    def disk_way(self, identity: UUID | None) -> tuple[str, ...] | None:
         """The names below the project's root of a disk, a snapshot, the container of its snapshots, or that of disks.
 
-        None for anything else.
+        `()` is the root, which has no need of an ID; None is anything else.
         """
+        if identity is None or identity == self._caller.project_id:
+            return ()
         parameters = {"project": self._caller.project_id, "id": identity, "above": identity_of_snapshots(identity)}
         with self._read() as connection:
             row = connection.execute(query("disks.way"), parameters).fetchone()

@@ -57,6 +57,35 @@ def storage_of(object_id: str) -> str:
     return f"/storage/{UUID(hex=object_id[16:])}"
 
 
+def test_by_the_roots_id_disks_are_what_they_are_by_path(cdmi: CdmiClient, sql: Connection) -> None:
+    root = "/cdmi/2.0.0/cdmi_objectid/" + cdmi.send("GET", "/cdmi/2.0.0/", CONTAINER).json["objectID"]
+    make(cdmi, "data")
+    settle(sql)
+    for path in ("disks/", "disks/data/"):
+        assert (
+            cdmi.send("GET", f"{root}/{path}", CONTAINER).json
+            == cdmi.send("GET", f"/cdmi/2.0.0/{path}", CONTAINER).json
+        )
+    assert cdmi.send("PUT", "/cdmi/2.0.0/box/", CONTAINER, {}).status_code == 201
+    for method, path, body in (
+        ("PUT", "disks/box/", {}),
+        ("PUT", "disks/box/", {"copy": "/box/"}),
+        ("PUT", "disks/box/", {"move": "/box/"}),
+        ("PATCH", "disks/", {"copy": "/box/"}),
+        ("PATCH", "disks/", {"snapshot": "s"}),
+        ("PATCH", "disks/?metadata=cdmi_versioning", {"metadata": {"cdmi_versioning": "all"}}),
+    ):  # fmt: skip
+        assert cdmi.send(method, f"{root}/{path}", CONTAINER, body).status_code == 400, (path, body)
+    assert cdmi.send("PUT", f"{root}/disks/o", DATAOBJECT, {"value": "x"}).status_code == 400
+    assert cdmi.plain("PUT", f"{root}/disks/o", b"x").status_code == 400
+    assert cdmi.plain("POST", f"{root}/disks/", b"x").status_code == 400
+    assert sql.execute(
+        "SELECT count(*) FROM stored_object WHERE parent_id IN (SELECT id FROM stored_object WHERE name = 'disks')"
+    ).fetchone() == (0,)
+    copied = {"metadata": {}, "copy": f"{root}/disks/data/"}
+    assert cdmi.send("PUT", f"{root}/disks/clone/", CONTAINER, copied).status_code == 202
+
+
 def test_no_two_things_have_the_same_id(
     database: Database, cdmi: CdmiClient, occi: OcciClient, other_cloud: Cloud, sql: Connection, tmp_path: Path
 ) -> None:
