@@ -96,8 +96,6 @@ def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
 
 def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     rights = call.cloud.disk_rights(disk.id)
-    if not rights.disk & SHOWING:
-        call.cloud.require_of_disk(disk.id, AceMask.READ_METADATA)
     completion = disk_value.completion_of_disk(disk)
     above = call.cloud.find_object(Address((DISKS,)))
     parent_id = identity_of_snapshots(disk.snapshot_of) if disk.snapshot_of else above.object.id

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import falcon
 
 from backends import acl as acls
+from backends.acl import AceMask
 from backends.cloud.named_disks import DiskWishes, NamedDisk
 from backends.errors import Invalid, NotFound
 from backends.model import Pool
@@ -100,6 +101,8 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
             fields = disk_views.all_fields(call)
         case _:
             disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
+            if not call.cloud.disk_rights(disk.id).disk & disk_views.SHOWING:
+                call.cloud.require_of_disk(disk.id, AceMask.READ_METADATA)
             call.response.set_header("ETag", _tag(call, disk))
             fields, size_bytes = disk_views.disk_fields(call, disk), disk.size_bytes
     if not is_cdmi:
@@ -132,8 +135,10 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
     with call.cloud.atomically():
         call.cloud.hold([disk.id, *([original.id] if original else [])])
         disk = call.cloud.named_disk(disk.name)
-        plain.check_tag(call, _tag(call, disk))
+        tag = _tag(call, disk)
         metadata, fields = _changes(call, disk, body, whole=whole)
+        if metadata is None and fields is None and not (source or body.keys() & {"exports", "snapshot"}):
+            call.cloud.require_of_disk(disk.id, AceMask.WRITE_METADATA)  # also to say nothing
         asked = Asked() if metadata is None else _split(call, metadata)
         call.cloud.change_named_disk(disk, asked.wishes, asked.own, fields)
         if "exports" in body or whole:
@@ -144,6 +149,8 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
             call.cloud.require_unkept(disk.id)
             with denied_as_invalid("copy"):
                 call.cloud.restore_disk(disk.id, original.id)
+        # RFC 9110 §13.2.1: only where all else lets it happen, rights above all.
+        plain.check_tag(call, tag)
     # 1.1.1 §9.4.5, 2.0 §9.5.5: what adds or changes exports returns when that is done.
     is_done = not (source or "snapshot" in body) and (not is_exported or call.cloud.is_export_done(disk.id))
     call.response.status = falcon.HTTP_204 if is_done else falcon.HTTP_202
@@ -271,6 +278,7 @@ def _delete(call: Call, names: tuple[str, ...]) -> None:
     disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
     with call.cloud.atomically():
         call.cloud.hold([disk.id])
-        plain.check_tag(call, _tag(call, disk))
+        tag = _tag(call, disk)
         call.cloud.delete_disk(disk.id)
+        plain.check_tag(call, tag)
     call.response.status = falcon.HTTP_204

@@ -66,7 +66,7 @@ class NamedDisk:
     """Of the data object that its bytes are."""
     host: str | None
     owner: str
-    """The name of the user who made it; empty where that wasn't kept."""
+    """The name of the user who made it, of a snapshot its disk; empty where that wasn't kept."""
     write_state: WriteState | None
     """Of what was last written into it by CDMI or HTTP."""
     write_message: str
@@ -209,6 +209,8 @@ class NamedDiskDoor(DiskDoor):
                     connection.execute(query("disks.set_name"), parameters)
             except psycopg.errors.UniqueViolation:
                 raise Conflict(f"there is a disk called {name!r} already") from None
+            for item in sorted(metadata.keys() & retention.RIGHTS.keys()):
+                self.require_of_disk(disk.id, retention.RIGHTS[item])
             return self.named_disk(name)
 
     def name_exports(self, disk_id: UUID, names: Mapping[str, str]) -> None:

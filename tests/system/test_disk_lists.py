@@ -205,3 +205,75 @@ def test_lists_of_one_project_do_not_bind_the_cloud_admin_of_another(
     assert admin.set_list(("alice", ALL, "0x3")) == 204
     operator = User(database, member(sql, project(sql, "site"), "operator", Role.CLOUD_ADMIN), tmp_path)
     assert operator.occi.send("DELETE", disk).status_code in (200, 204)
+
+
+SMALL = {"metadata": {"cdmi_assignedsize": "1048576"}}
+
+
+def test_a_disk_is_made_on_hold_by_who_may_put_it_on_hold(admin: User, alice: User) -> None:
+    adding = "CDMI_ACE_ADD_SUBCONTAINER|CDMI_ACE_READ_METADATA"
+    held = {"metadata": {**SMALL["metadata"], "cdmi_hold_id": ["h"]}}
+    retained = {"metadata": {**SMALL["metadata"], "cdmi_retention_id": "r"}}
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("alice", adding, "0x3")) == 204
+    for body in (held, retained):
+        assert alice.status("PUT", "/cdmi/disks/data/", CONTAINER, body) == 403
+    assert admin.cdmi.send("GET", "/cdmi/disks/?children", CONTAINER).json == {"children": []}
+    assert alice.status("PUT", "/cdmi/disks/data/", CONTAINER, SMALL) == 202
+    holding = f"{adding}|CDMI_ACE_WRITE_RETENTION_HOLD"
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("alice", holding, "0x3")) == 204
+    assert alice.status("PUT", "/cdmi/disks/held/", CONTAINER, held) == 202
+
+
+def test_what_is_written_is_answered_to_who_may_not_read_it_without_what_that_would_tell(
+    admin: User, alice: User, sql: Connection
+) -> None:
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("alice", "CDMI_ACE_ADD_SUBCONTAINER", "0x0")) == 204
+    made = alice.cdmi.send("PUT", "/cdmi/disks/data/", CONTAINER, SMALL)
+    assert (made.status_code, made.json["objectName"], made.json["metadata"]) == (202, "data/", {}), made.text
+    settle(sql)
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("alice", "CDMI_ACE_WRITE_METADATA", "0x3")) == 204
+    replaced = alice.cdmi.send("PUT", "/cdmi/2.0.0/disks/data/", CONTAINER, {"metadata": {"colour": "blue"}})
+    assert (replaced.status_code, "colour" in replaced.text) == (201, False)
+    assert admin.cdmi.send("GET", "/cdmi/disks/data/?metadata:colour", CONTAINER).json == {
+        "metadata": {"colour": "blue"}
+    }
+
+
+def test_who_may_not_read_a_disk_is_not_told_its_tag(admin: User, alice: User, carol: User, sql: Connection) -> None:
+    make(alice.cdmi, "data")
+    settle(sql)
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("alice", ALL, "0x3")) == 204
+    tag = alice.cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).headers["ETag"]
+    assert "ETag" not in carol.cdmi.send("GET", "/cdmi/disks/data/", CONTAINER).headers
+    for header in ({"If_Match": '"other"'}, {"If_Match": tag}, {"If_None_Match": tag}):
+        for method, body in (("DELETE", None), ("PUT", {}), ("PUT", {"metadata": {}}), ("PUT", {"exports": {}})):
+            sent = carol.cdmi.send(method, "/cdmi/disks/data/", CONTAINER, body, **header)
+            assert (sent.status_code, tag in sent.text) == (403, False), (method, body, sent.text)
+    for method, body in (("DELETE", None), ("PUT", {}), ("PUT", {"metadata": {"colour": "blue"}})):
+        sent = alice.cdmi.send(method, "/cdmi/disks/data/", CONTAINER, body, If_Match='"other"')
+        assert sent.status_code == 412, (method, body, sent.text)
+    assert alice.cdmi.send("GET", "/cdmi/disks/data/?metadata:colour", CONTAINER).json == {
+        "metadata": {"colour": "red"}
+    }
+
+
+def test_an_update_of_a_disk_that_says_nothing_takes_a_right_to_write_too(
+    admin: User, alice: User, carol: User, sql: Connection
+) -> None:
+    make(alice.cdmi, "data")
+    settle(sql)
+    assert admin.set_list(("alice", ALL, "0x3"), ("carol", READING, "0x3")) == 204
+    for body in ({}, {"objectName": "data/"}):
+        assert carol.status("PATCH", "/cdmi/2.0.0/disks/data/", CONTAINER, body) == 403
+        assert alice.status("PATCH", "/cdmi/2.0.0/disks/data/", CONTAINER, body) == 204
+
+
+def test_a_snapshot_has_the_owner_of_its_disk(admin: User, alice: User, carol: User, sql: Connection) -> None:
+    make(alice.cdmi, "data")
+    settle(sql)
+    assert carol.status("PUT", "/cdmi/disks/data/", CONTAINER, {"snapshot": "s"}) == 202
+    settle(sql)
+    path = "/cdmi/disks/data/cdmi_snapshots/s/"
+    assert admin.cdmi.send("GET", path, CONTAINER).json["metadata"]["cdmi_owner"] == "alice"
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("OWNER@", ALL, "0x3")) == 204
+    assert (alice.status("GET", path), carol.status("GET", path)) == (200, 403)

@@ -44,7 +44,7 @@ SELECT d.id,
     d.size_bytes, d.state, d.state_message,
     d.observed_generation > CASE WHEN d.pool = 'iscsi' THEN d.generation - 1 ELSE 0 END AND d.source_disk_id IS NULL,
     d.metadata, d.created_at, d.pool, d.export_names, d.fields, d.snapshot_of, d.read_only,
-    d.value_id, d.host, d.owner, w.state, w.message, w.percent,
+    d.value_id, d.host, p.owner, w.state, w.message, w.percent,
     coalesce(CASE d.pool WHEN 'file' THEN d.host = %(here)s
         WHEN 'shared' THEN d.shared_pool = (SELECT h.shared_pool FROM host h WHERE h.name = %(here)s)
         WHEN 'iscsi' THEN d.host IS NOT NULL AND EXISTS (SELECT FROM host h WHERE h.name = %(here)s AND h.pool = 'file')
