@@ -159,8 +159,12 @@ def render_acl(acl: Acl) -> list[dict[str, str]]:
 
 
 def is_inherited(acl: Acl) -> bool:
-    """Whether somebody sends back what was shown: a list that the object never had of its own."""
+    """As it is shown of what has no list of its own; no own list is so."""
     return bool(acl) and all(ace.flags & AceFlag.INHERITED for ace in acl)
+
+
+def as_own(acl: Acl) -> Acl:
+    return tuple(dataclasses.replace(ace, flags=ace.flags & ~AceFlag.INHERITED) for ace in acl)
 
 
 @lru_cache(maxsize=1024)
@@ -223,8 +227,3 @@ def _is_about(ace: Ace, caller: Caller, owner: str) -> bool:
 
 def is_administrator(caller: Caller) -> bool:
     return caller.role in (Role.PROJECT_ADMIN, Role.CLOUD_ADMIN)
-
-
-def below(parents: Acl, own: object, *, container: bool) -> Acl:
-    """The list in force: the object's own `cdmi_acl`, else what it inherits."""
-    return inherited(parents, container=container) if own is None else parse_acl(own)

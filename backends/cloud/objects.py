@@ -25,6 +25,7 @@ from backends.acl import AceMask
 from backends.cloud.door import once_more
 from backends.cloud.feeds import rights_by_list
 from backends.cloud.versions import NOT_OF_VERSIONS, VersionDoor, limits_more, refuse_version
+from backends.cloud.ways import inherited_in
 from backends.errors import Conflict, Invalid, NotAllowed, NotFound
 from backends.feeds import Event
 from backends.objects import (
@@ -136,7 +137,7 @@ class ObjectDoor(VersionDoor):
         if value is not None and value.inline is None:
             self._missed = None  # it took its time: what was found before may be otherwise now
         parent = self.may_create(address, new.kind) if address else None
-        metadata = own_metadata(new.metadata)
+        metadata = own_metadata(new.metadata, inherited_in(parent, new.kind))
         # One statement makes it, unless queues are to be told, this is one that is to be, or it gets versions.
         level = metadata.get(VERSIONING, parent and parent.asked(VERSIONING))
         is_versioned = bool(versions or level) and new.kind is ObjectKind.DATAOBJECT
@@ -399,7 +400,7 @@ class ObjectDoor(VersionDoor):
         elif changes.metadata is None and not found.rights & WRITING:
             self.require(found, AceMask.WRITE_OBJECT)
         if changes.metadata is not None:
-            self._check_metadata_change(found, own_metadata(changes.metadata), now)
+            self._check_metadata_change(found, own_metadata(changes.metadata, found.acl), now)
         if changes.fields not in (None, old.fields):
             self.require(found, AceMask.WRITE_METADATA)
             self._refuse_kept(found, now)
@@ -515,7 +516,7 @@ class ObjectDoor(VersionDoor):
             query("objects.change"),
             {
                 "id": found.object.id,
-                "metadata": None if changes.metadata is None else Jsonb(own_metadata(changes.metadata)),
+                "metadata": None if changes.metadata is None else Jsonb(own_metadata(changes.metadata, found.acl)),
                 "mimetype": changes.mimetype,
                 "encoding": None if changes.encoding is None else changes.encoding.value,
                 "fields": None if changes.fields is None else Jsonb(changes.fields),
@@ -582,12 +583,18 @@ def check_metadata(metadata: Metadata) -> None:
     feeds.check_metadata(metadata)
 
 
-def own_metadata(metadata: Metadata) -> Metadata:
-    """Without a list that was only inherited when it was read."""
-    given = metadata.get("cdmi_acl")
-    if "cdmi_acl" in metadata and (given is None or acls.is_inherited(acls.parse_acl(given))):
-        return {name: value for name, value in metadata.items() if name != "cdmi_acl"}
-    return metadata
+def own_metadata(metadata: Metadata, shown: acls.Acl) -> Metadata:
+    """Without a list that is only sent back: the inherited one that is `shown`. What differs is the object's own."""
+    acl = acls.parse_acl(metadata["cdmi_acl"]) if metadata.get("cdmi_acl") is not None else None
+    if acl is not None and not acls.is_inherited(acl):
+        return metadata
+    others = {name: value for name, value in metadata.items() if name != "cdmi_acl"}
+    return others if acl in (None, shown) else {**others, "cdmi_acl": acls.render_acl(acls.as_own(acl))}
+
+
+def own_changes(changes: ObjectChanges, shown: acls.Acl) -> ObjectChanges:
+    """With the `own_metadata`."""
+    return changes if changes.metadata is None else replace(changes, metadata=own_metadata(changes.metadata, shown))
 
 
 def multirange(*ranges: tuple[int, int]) -> Multirange[int]:

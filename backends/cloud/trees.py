@@ -13,9 +13,10 @@ from psycopg.types.json import Jsonb
 from backends import retention
 from backends.acl import AceMask
 from backends.cloud.door import once_more
-from backends.cloud.objects import check_metadata, check_name, own_metadata
+from backends.cloud.objects import check_metadata, check_name, own_changes
 from backends.cloud.values import ValueDoor
 from backends.cloud.versions import refuse_version
+from backends.cloud.ways import inherited_in
 from backends.errors import Conflict, Invalid, NotFound
 from backends.feeds import Event
 from backends.objects import (
@@ -126,6 +127,7 @@ class TreeDoor(ValueDoor):
             self._refuse_inside(source, parent)
             self._require_readable(connection, source)
             self._check_deletable(connection, source)
+            changes = own_changes(changes, inherited_in(parent, source.object.kind))
             if changes != NO_CHANGES:
                 changes = replace(changes, completion=source.object.completion)
                 self._check_change(source, changes, valued=False)
@@ -222,6 +224,7 @@ class TreeDoor(ValueDoor):
     ) -> Found:
         """What is below `source`, which is shared, with it, or in place of it below `onto`."""
         copy_id = onto.object.id if onto else uuid4()
+        changes = own_changes(changes, inherited_in(parent, source.object.kind))
         values = {
             "source": source.object.id,
             "copy": copy_id,
@@ -229,7 +232,7 @@ class TreeDoor(ValueDoor):
             "name": name,
             "owner": self._caller.user_name,
             "onto": onto is not None,
-            "metadata": None if changes.metadata is None else Jsonb(own_metadata(changes.metadata)),
+            "metadata": None if changes.metadata is None else Jsonb(changes.metadata),
             "mimetype": changes.mimetype,
             "fields": None if changes.fields is None else Jsonb(changes.fields),
         }

@@ -79,9 +79,12 @@ class WayDoor(FeedDoor):
         """
         if parent is not None and stored.version is not None:
             return replace(parent, object=stored, ancestors=(*parent.ancestors, parent.object))
-        own, is_container = stored.metadata.get("cdmi_acl"), stored.kind is ObjectKind.CONTAINER
+        own, is_root = stored.metadata.get("cdmi_acl"), stored.id == self._caller.project_id
+        if own is not None:
+            acl = acls.parse_acl(own)
+        else:
+            acl = acls.DEFAULT_ACL if is_root else inherited_in(parent, stored.kind)
         if parent is not None:
-            acl = acls.below(parent.acl, own, container=is_container)
             return Found(
                 object=stored,
                 names=None if parent.names is None else (*parent.names, stored.name or ""),
@@ -92,8 +95,6 @@ class WayDoor(FeedDoor):
                 ancestors=(*parent.ancestors, parent.object),
                 is_watched=parent.is_watched,
             )
-        is_root = stored.id == self._caller.project_id
-        acl = acls.DEFAULT_ACL if own is None and is_root else acls.below(acls.DEFAULT_ACL, own, container=False)
         rights = self._rights(acl, stored)
         names = () if is_root else None
         return Found(stored, names, stored.parent_id, acl, rights, AceMask(0), is_watched=stored.is_watched)
@@ -103,3 +104,8 @@ class WayDoor(FeedDoor):
 
     def _ensure_root(self, connection: Connection) -> None:
         connection.execute(query("objects.ensure_root"), {"project": self._caller.project_id})
+
+
+def inherited_in(parent: Found | None, kind: ObjectKind) -> acls.Acl:
+    """What is in force for an object without a list of its own; without a parent, for its owner alone."""
+    return acls.inherited(parent.acl if parent else (), container=kind is ObjectKind.CONTAINER)

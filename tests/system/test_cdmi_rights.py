@@ -11,6 +11,7 @@ import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.acl import ALL_PERMS, AceMask
+from backends.model import Role
 from backends.store.database import Connection, Database
 from tests.conftest import member, project
 
@@ -50,21 +51,26 @@ def database(shared_database: Database) -> Database:
 
 
 @pytest.fixture
-def users(database: Database, sql: Connection, tmp_path: Path) -> tuple[Client, Client]:
-    """Two of one project."""
+def users(database: Database, sql: Connection, tmp_path: Path) -> tuple[Client, Client, Client]:
+    """Three of one project, of whom the last is its admin."""
     mine = project(sql, f"mine {uuid4()}")
     first, second = (Client(database, member(sql, mine), tmp_path) for _ in range(2))
-    return first, second
+    return first, second, Client(database, member(sql, mine, role=Role.PROJECT_ADMIN), tmp_path)
 
 
 @pytest.fixture
-def carol(users: tuple[Client, Client]) -> Client:
+def carol(users: tuple[Client, Client, Client]) -> Client:
     return users[0]
 
 
 @pytest.fixture
-def dave(users: tuple[Client, Client]) -> Client:
+def dave(users: tuple[Client, Client, Client]) -> Client:
     return users[1]
+
+
+@pytest.fixture
+def admin(users: tuple[Client, Client, Client]) -> Client:
+    return users[2]
 
 
 def put(client: Client, path: str, body: Any) -> falcon.testing.Result:
@@ -375,3 +381,107 @@ def test_who_may_not_delete_an_object_does_not_make_its_versions_go(
     assert patch(dave, f"{path}?metadata=cdmi_versioning&metadata=a", {"metadata": more}).status_code == 204
     assert patch(carol, f"{path}?{asked}", {"metadata": items}).status_code == 204
     assert patch(dave, f"{path}?{asked}", {"metadata": {}}).status_code == 204, "all is kept again"
+
+
+def list_of(client: Client, path: str) -> list[dict[str, str]]:
+    kind = CONTAINER if path.endswith("/") else DATAOBJECT
+    metadata = client.send("GET", f"{ROOT}{path}?metadata=cdmi_acl", kind).json["metadata"]
+    acl: list[dict[str, str]] = metadata["cdmi_acl"]
+    return acl
+
+
+def only_owners(acl: list[dict[str, str]]) -> dict[str, Any]:
+    return {"metadata": {"cdmi_acl": [entry for entry in acl if entry["identifier"] == "OWNER@"]}}
+
+
+@pytest.mark.parametrize("path", ["o", "c/"])
+@pytest.mark.parametrize("how", ["update", "create", "copy", "move"])
+def test_an_inherited_list_that_was_narrowed_is_the_objects_own(
+    carol: Client, dave: Client, how: str, path: str
+) -> None:
+    put(carol, path, {})
+    shown = list_of(carol, path)
+    narrowed = only_owners(shown)
+    at = path if how == "update" else f"new{path}"
+    match how:
+        case "update":
+            answer = patch(carol, f"{path}?metadata=cdmi_acl", narrowed)
+        case "create":
+            answer = put(carol, at, narrowed)
+        case _:
+            answer = put(carol, at, {how: f"/{path}", **narrowed})
+    assert answer.status_code in (201, 204), answer.text
+    flags = "0x3" if path == "c/" else "0x0"
+    assert list_of(carol, at) == [{**narrowed["metadata"]["cdmi_acl"][0], "aceflags": flags}]
+    assert dave.plain("GET", ROOT + at).status_code == 403
+    assert patch(carol, f"{at}?metadata=cdmi_acl", {"metadata": {"cdmi_acl": shown}}).status_code == 204
+    assert dave.plain("GET", ROOT + at).status_code == 200
+
+
+@pytest.mark.parametrize("how", ["update", "create", "copy", "move"])
+def test_an_inherited_list_that_is_sent_back_stays_inherited(carol: Client, dave: Client, how: str) -> None:
+    put(carol, "box/", {})
+    put(carol, "box/o", {})
+    back = {"metadata": {"cdmi_acl": list_of(carol, "box/o")}}
+    at = "box/o" if how == "update" else "box/new"
+    match how:
+        case "update":
+            answer = patch(carol, "box/o?metadata=cdmi_acl", back)
+        case "create":
+            answer = put(carol, at, back)
+        case _:
+            answer = put(carol, at, {how: "/box/o", **back})
+    assert answer.status_code in (201, 204), answer.text
+    assert value(dave, at) == ""
+    assert patch(carol, "box/?metadata=cdmi_acl", own(OWNERS)).status_code == 204
+    assert value(dave, at) == 403
+
+
+def test_the_list_of_the_disks_is_narrowed_by_what_was_read(admin: Client) -> None:
+    shown = list_of(admin, "disks/")
+    narrowed = [{**entry, "acemask": "0x9"} if entry["identifier"] == "GROUP@" else entry for entry in shown]
+    assert patch(admin, "disks/?metadata=cdmi_acl", {"metadata": {"cdmi_acl": narrowed}}).status_code == 204
+    assert [entry["acemask"] for entry in list_of(admin, "disks/")] == ["0x1f07ff", "0x9"]
+
+
+def test_what_a_containers_list_closed_is_closed_where_it_is_deserialized(carol: Client, dave: Client) -> None:
+    put(carol, "box/", own(OWNERS))
+    put(carol, "box/in/", {})
+    put(carol, "box/in/o", {"value": "carol's"})
+    put(carol, "box/s", {"serialize": "/box/in/"})
+    assert put(carol, "back/", {"deserialize": "/box/s"}).status_code == 201
+    assert (value(carol, "back/o"), value(dave, "back/o")) == ("carol's", 403)
+    assert patch(carol, "back/?metadata=cdmi_acl", {"metadata": {"cdmi_acl": None}}).status_code == 204
+    assert value(dave, "back/o") == "carol's", "it inherits what the container above it had, and has no list of its own"
+
+
+def test_what_only_its_id_leads_to_is_its_owners_alone(carol: Client, dave: Client, admin: Client) -> None:
+    put(carol, "o", {"value": "carol's"})
+    made = [
+        carol.send("POST", f"{ROOT}cdmi_objectid/", DATAOBJECT, body).json["objectID"]
+        for body in ({"value": "carol's"}, {"copy": "/o"}, {"move": "/o"})
+    ]
+    asked = {
+        "cdmi_queue_type": "cdmi_query_queue",
+        "cdmi_scope_specification": [{"metadata": {"cdmi_owner": f"== {carol.caller.user_name}"}}],
+        "cdmi_results_specification": {"objectID": ""},
+    }
+    assert dave.send("PUT", f"{ROOT}q", QUEUE, {"metadata": asked}).status_code == 201
+    dave.run_queries()
+    assert dave.send("GET", f"{ROOT}q?queueValues", QUEUE).json == {"queueValues": ""}
+    for path in (f"cdmi_objectid/{one}" for one in made):
+        assert (value(carol, path), value(dave, path), value(admin, path)) == ("carol's", 403, 403)
+        assert patch(dave, path, {"value": "dave's"}).status_code == 403
+        assert dave.plain("DELETE", ROOT + path).status_code == 403
+        assert patch(admin, f"{path}?metadata=cdmi_acl", own(OWNERS, ("GROUP@", READING, 0))).status_code == 204
+        assert value(dave, path) == "carol's"
+
+
+def test_a_move_to_an_id_gives_no_rights(carol: Client, dave: Client) -> None:
+    put(carol, "box/", own(OWNERS, ("GROUP@", MOVE | AceMask.DELETE_OBJECT, TO_ALL)))
+    put(carol, "box/o", {"value": "carol's"})
+    moved = dave.send("POST", f"{ROOT}cdmi_objectid/", DATAOBJECT, {"move": "/box/o"})
+    assert moved.status_code == 201
+    path = f"cdmi_objectid/{moved.json['objectID']}"
+    assert patch(dave, path, {"value": "dave's"}).status_code == 403
+    assert value(carol, path) == "carol's"

@@ -19,7 +19,7 @@ from backends.acl import (
     AceMask,
     Acl,
     allowed,
-    below,
+    as_own,
     inherited,
     is_inherited,
     parse_acl,
@@ -90,10 +90,11 @@ def test_what_is_passed_on_and_how_far() -> None:
 
 
 def test_a_project_shares_everything_unless_somebody_says_otherwise() -> None:
-    acl = below(below(DEFAULT_ACL, None, container=True), None, container=False)
+    acl = passed_down(DEFAULT_ACL, 2, container=False)
     assert allowed(acl, user("anybody"), "owner") == ALL_PERMS
     assert is_inherited(acl)
     assert not is_inherited(DEFAULT_ACL)
+    assert not is_inherited(as_own(acl))
 
 
 @given(st.lists(ACES, max_size=4).map(tuple), st.booleans(), st.integers(2, 5))
