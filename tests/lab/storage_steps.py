@@ -1,7 +1,8 @@
 """What runs in a lab machine whose storage agent dies at a given step: does what files in a shared folder say.
 
-`storage_steps.py FOLDER`, with the agent's settings in the environment, reads FOLDER/wanted.json, a number and after
-how many steps the agent dies (null: it doesn't, and then has nothing left to do), and answers in FOLDER/done.json.
+`storage_steps.py FOLDER`, with the agent's settings in the environment, reads FOLDER/wanted.json, a number and the
+scenario in which the agent dies (null: it doesn't, and then has nothing left to do), and answers in FOLDER/done.json.
+It dies after the first step of lines of code that none has died at in that scenario.
 Everything is imported before the first fork: under emulation that is most of an agent's life.
 """
 
@@ -35,17 +36,23 @@ stepwise.CHANGES += [
 def main(folder: Path) -> None:
     settings = settings_module.load()
     done = 0
+    died_at: set[tuple[str, str]] = set()
     answer(folder, {"number": 0})
     while True:
         wanted = json.loads((folder / "wanted.json").read_text()) if (folder / "wanted.json").exists() else {}
         if wanted.get("number", 0) == done:
             time.sleep(0.05)
             continue
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            os._exit(_agent(settings, wanted["steps"]))
+            os._exit(_agent(settings, wanted["scenario"], died_at, writing))
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            place = told.read()
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
+            died_at.add((wanted["scenario"], place))
             answer(folder, {"number": wanted["number"], "killed": os.WTERMSIG(status) == signal.SIGKILL})
         else:
             answer(
@@ -55,14 +62,17 @@ def main(folder: Path) -> None:
         done = wanted["number"]
 
 
-def _agent(settings: Settings, steps: int | None) -> int:
+def _agent(settings: Settings, scenario: str | None, died_at: set[tuple[str, str]], writing: int) -> int:
+    def is_last(places: list[str]) -> bool:
+        return (scenario, places[-1]) not in died_at and os.write(writing, places[-1].encode()) > 0
+
     try:
         with opened_storage_host(settings) as host:
             begin(host, settings.disk_overcommit)
-            if steps is None:
+            if scenario is None:
                 sweep(host)
             else:
-                counted = stepwise._Steps(steps)
+                counted = stepwise._Steps(is_last)
                 counted.wrap()
                 counted.begin()
             _work(host, settings)

@@ -21,8 +21,8 @@ SSH_KEY = "http://schemas.ogf.org/occi/infrastructure/credentials#ssh_key"
 USER_DATA = "http://schemas.ogf.org/occi/infrastructure/compute#user_data"
 IP_NETWORK = "http://schemas.ogf.org/occi/infrastructure/network#ipnetwork"
 IP_NETWORK_INTERFACE = "http://schemas.ogf.org/occi/infrastructure/networkinterface#ipnetworkinterface"
-BOOT_LIMIT_S = 120
-STEP_LIMIT_S = 180
+BOOT_LIMIT_S = 300
+STEP_LIMIT_S = 300
 
 Document = dict[str, Any]
 

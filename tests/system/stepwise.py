@@ -2,7 +2,7 @@
 
 A step is whatever changes something outside the process: a file renamed or removed, a program run (qemu-img, nft,
 ip, dnsmasq), a link changed through netlink, a changing call to libvirt, a signal, a statement committed to
-PostgreSQL. It counts when it has ended, so that killing after each step, and before the first, is killing
+PostgreSQL. It counts when it has ended, so that killing after each step is killing
 before and after each: in between the agent only looks. The product knows nothing of this: here its process is forked
 and the functions that it uses are wrapped.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -18,10 +19,12 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
 from typing import Any
 
 import libvirt
@@ -63,11 +66,11 @@ CHANGES: list[tuple[Any, str]] = [
 
 
 class _Steps:
-    """Counts them, and kills the process when `last` have ended; they count from `begin` on."""
+    """Notes where each is taken, and kills the process when `is_last` says so of them; they count from `begin` on."""
 
-    def __init__(self, last: int) -> None:
-        self._last = last
-        self._count = 0
+    def __init__(self, is_last: Callable[[list[str]], bool]) -> None:
+        self._is_last = is_last
+        self.places: list[str] = []
         self._lock = threading.Lock()
         self._counts = False
 
@@ -81,15 +84,13 @@ class _Steps:
 
     def begin(self) -> None:
         self._counts = True
-        if self._last == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def _ended(self) -> None:
         with self._lock:
             if not self._counts:
                 return
-            self._count += 1
-            if self._count == self._last:
+            self.places.append(_place(sys._getframe()))
+            if self._is_last(self.places):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def _ends_a_step(self, function: Callable[..., Any]) -> Any:
@@ -146,16 +147,32 @@ class _Steps:
         return step
 
 
+def _place(frame: FrameType | None) -> str:
+    """Every line of code on the way there."""
+    lines = []
+    while frame is not None:
+        lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " ".join(lines)
+
+
 def _is_committed(connection: psycopg.Connection[Any]) -> bool:
     return connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
 
 
-def dies_after(settings: dict[str, Any], steps: int) -> bool:
-    """Does the jobs that wait until the agent kills itself after so many steps; False if it took fewer."""
-    status = _status_of(_do_jobs_and_die, settings, steps)
+def dies_after(settings: dict[str, Any], step: int | str | None) -> bool:
+    """Does the jobs that wait until the agent kills itself after the step of that number or place; False if none is."""
+    status = _status_of(_do_jobs_and_die, settings, step)
     log = (settings["state"] / "agent.log").read_text()
-    assert status in (0, -signal.SIGKILL), f"killed after step {steps}: status {status}\n{log}"
+    assert status in (0, -signal.SIGKILL), f"killed after step {step}: status {status}\n{log}"
     return status != 0
+
+
+def places_of_steps(settings: dict[str, Any]) -> list[str]:
+    """Does the jobs that wait, and tells by which lines of code each step was taken."""
+    assert not dies_after(settings, None)
+    places: list[str] = json.loads((settings["state"] / "places.json").read_text())
+    return places
 
 
 def settle(settings: dict[str, Any]) -> None:
@@ -199,14 +216,15 @@ def _start(settings: dict[str, Any]) -> Settings:
     return made
 
 
-def _do_jobs_and_die(raw: dict[str, Any], last: int) -> None:
+def _do_jobs_and_die(raw: dict[str, Any], last: int | str | None) -> None:
     settings = _start(raw)
-    steps = _Steps(last)
+    steps = _Steps(lambda places: last in (len(places), places[-1]))
     with opened_host(settings) as host:
         begin(host, capacity_of(settings, can_filter_vlans=True))
         steps.wrap()
         steps.begin()
         _work_until_nothing_waits(host, settings)
+    (settings.state / "places.json").write_text(json.dumps(steps.places))
 
 
 def _work(raw: dict[str, Any], must_settle: bool, waits: bool) -> None:

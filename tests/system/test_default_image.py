@@ -19,8 +19,8 @@ import pytest
 
 from tests.system.conftest import DEFAULT_IMAGE
 
-BOOT_SECONDS = 90
-STEP_SECONDS = 30
+BOOT_SECONDS = 300
+STEP_SECONDS = 120
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = STEP_SECONDS) -> Any:

@@ -153,7 +153,7 @@ def test_disk_of_a_storage_host_outlives_the_guests_that_write_and_read_it(
         writing.result()
     written = writer.output("sha256sum /data/file")
     user.change(disk, {"occi.storage.size": 0.125})
-    writer.wait_for(f"[ $(cat /sys/class/block/{device.rpartition('/')[2]}/size) = {128 * MIB // 512} ]")
+    writer.wait_for(f"[ $(cat /sys/class/block/{device.rpartition('/')[2]}/size) = {128 * MIB // 512} ]", BOOT_LIMIT_S)
     user.wait_for(disk, "online")
     copy = _location(user.act(disk, "backup"))
     eventually(lambda: "it is copied when it is detached" in user.message(copy), "the copy's refusal", BOOT_LIMIT_S)

@@ -216,7 +216,7 @@ def test_disk_is_given_away_whole_wherever_its_agent_is_killed(pair: Pair, sql: 
     disk = pair.make_disk()
     pair.settle(FIRST)
     pair.write(disk.id, 0x33)
-    for steps, names in zip(itertools.count(), itertools.cycle([(FIRST, SECOND), (SECOND, FIRST)])):
+    for steps, names in zip(itertools.count(1), itertools.cycle([(FIRST, SECOND), (SECOND, FIRST)])):
         present, following = names
         with sql.transaction():
             sql.execute("UPDATE disk SET next_host = %s, open_until = now() + interval '5 seconds'", [following])

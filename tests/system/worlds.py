@@ -264,7 +264,7 @@ def left_of(world: World) -> list[str]:
     found += [f"process {line}" for line in output("pgrep", "-a", "dnsmasq|qemu").splitlines() if world.tag in line]
     found += [f"process {line}" for line in output("pgrep", "-a", "dnsmasq").splitlines() if str(world.state) in line]
     found += [str(path) for path in Path("/var/log/libvirt/qemu").glob(f"*{world.tag}*")]
-    kept = {"agent.log", "blank.qcow2"}
+    kept = {"agent.log", "blank.qcow2", "places.json"}
     return found + [str(path) for path in world.state.rglob("*") if path.is_file() and path.name not in kept]
 
 
