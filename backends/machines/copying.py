@@ -59,7 +59,11 @@ def _wait(domain: libvirt.virDomain, limit_seconds: float) -> None:
 def _abort(domain: libvirt.virDomain) -> None:
     if not _backup_runs(domain):
         return
-    domain.abortJob()
+    try:
+        domain.abortJob()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:  # no job is active: it has just ended
+            raise
     deadline = time.monotonic() + 10
     while _backup_runs(domain):
         if time.monotonic() >= deadline:
