@@ -157,6 +157,8 @@ class Child:
     size_bytes: int
     modified_at: datetime
     mimetype: str
+    rights: AceMask
+    """The caller's, to the child."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import falcon
 
 from backends.acl import AceMask
 from backends.cloud.values import Piece
-from backends.errors import Invalid, NotAllowed
+from backends.errors import Invalid
 from backends.objects import COMPLETE, Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
 from cdmi_server import bodies, multipart, relocation, serialization
 from cdmi_server.call import Call
@@ -100,7 +100,7 @@ def read(call: Call, found: Found) -> None:
     selection = call.selection
     if not multipart.is_wanted(call.request):
         check_acceptable(call.request, DATAOBJECT)
-    if "metadata" in selection:
+    if "metadata" in selection and found.rights & AceMask.READ_METADATA:
         found = call.cloud.hashed(found)
     wants_value = "value" in selection
     value: bytes | BinaryIO = b""
@@ -113,9 +113,7 @@ def read(call: Call, found: Found) -> None:
     readable = bool(found.rights & AceMask.READ_OBJECT)
     if readable and status == falcon.HTTP_200:
         fields |= _value_fields(call, found)
-    elif wants_value and not readable and {field.name for field in selection} == {"value"}:
-        raise NotAllowed("the access control list doesn't let the caller read the value")
-    chosen = select(call, found, fields)
+    chosen = select(call, found.rights, fields)
     if not (wants_value and readable and status == falcon.HTTP_200):
         call.answer_json(DATAOBJECT, chosen, status=status)
         return

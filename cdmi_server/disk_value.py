@@ -30,6 +30,7 @@ from cdmi_server.negotiation import (
 )
 from cdmi_server.paths import domain_uri, escaped, uri_of
 from cdmi_server.values import pieces
+from cdmi_server.views import select
 from renderers.cdmi import json
 from renderers.cdmi.objectid import encode
 from renderers.cdmi.ranges import ByteRange
@@ -143,7 +144,7 @@ def _read(call: Call, disk: NamedDisk) -> None:
     part = asked.within(disk.size_bytes) if asked else ByteRange(0, disk.size_bytes - 1)
     if status == falcon.HTTP_200:
         fields |= {"valuerange": str(part) if part else "", "valuetransferencoding": Encoding.BASE64.value}
-    chosen = {name: value for name, value in fields.items() if name in call.selection}
+    chosen = select(call, rights, fields)
     if not wants_value or call.request.method == "HEAD":
         call.answer_json(DATAOBJECT, chosen, status=status)
         return

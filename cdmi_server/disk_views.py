@@ -16,7 +16,7 @@ from cdmi_server.call import Call
 from cdmi_server.capabilities import ALL_DISKS, DISK, SERVED_DISK, Claim, claims, uri_of_capabilities
 from cdmi_server.negotiation import accepted
 from cdmi_server.paths import domain_uri, escaped, uri_of
-from cdmi_server.views import common_fields, metadata_field, select
+from cdmi_server.views import READING, common_fields, metadata_field
 from renderers.cdmi import html, ranges
 from renderers.cdmi.objectid import encode
 from renderers.cdmi.representation import CONTAINER, format_time
@@ -39,8 +39,6 @@ CLAIMS = (
         )
     ),
 )  # fmt: skip
-SHOWING = AceMask.READ_METADATA | AceMask.LIST_CONTAINER | AceMask.READ_ACL
-"""With any of them a disk is shown, with what the others are for left out."""
 SIZE = "cdmi_assignedsize"
 POOL = "altostratus_pool"
 READ_ONLY = "altostratus_readonly"
@@ -49,8 +47,7 @@ VOLATILE = "altostratus_volatile"
 ends with a machine."""
 
 
-def all_fields(call: Call) -> dict[str, Any]:
-    found = call.cloud.find_object(Address((DISKS,)))
+def all_fields(call: Call, found: Found) -> dict[str, Any]:
     fields = common_fields(call, found)
     fields["capabilitiesURI"] = uri_of_capabilities(call.version, ALL_DISKS)
     fields["metadata"] = metadata_field(call, found)
@@ -64,9 +61,7 @@ def all_fields(call: Call) -> dict[str, Any]:
             children = [f"{name}/" for name in call.cloud.disk_names(asked.first, asked.count)]
             shown = f"{asked.first}-{asked.first + len(children) - 1}" if children else ""
         fields |= {"childrenrange": shown, "children": children}
-    elif wants_children and call.selection and not set(fields) & {field.name for field in call.selection}:
-        call.cloud.require(found, AceMask.LIST_CONTAINER)
-    return select(call, found, fields)
+    return fields
 
 
 def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
@@ -94,8 +89,7 @@ def snapshots_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
     }
 
 
-def disk_fields(call: Call, disk: NamedDisk) -> dict[str, Any]:
-    rights = call.cloud.disk_rights(disk.id)
+def disk_fields(call: Call, disk: NamedDisk, rights: DiskRights) -> dict[str, Any]:
     completion = disk_value.completion_of_disk(disk)
     above = call.cloud.find_object(Address((DISKS,)))
     parent_id = identity_of_snapshots(disk.snapshot_of) if disk.snapshot_of else above.object.id
@@ -197,7 +191,7 @@ def list_all(call: Call) -> None:
 def _row(disk: NamedDisk, rights: AceMask) -> html.DiskRow:
     """As much as its own page would tell."""
     url = f"./{escaped(disk.name)}/"
-    if not rights & SHOWING:
+    if not rights & READING:
         return html.DiskRow(f"{disk.name}/", url)
     completion = disk_value.completion_of_disk(disk)
     has_value = completion == COMPLETE and AceMask.LIST_CONTAINER in rights and disk.is_within_reach

@@ -29,6 +29,7 @@ from cdmi_server.negotiation import (
 )
 from cdmi_server.paths import escaped, parse_uri
 from cdmi_server.relocation import denied_as_invalid
+from cdmi_server.views import READING, select
 from renderers.cdmi.representation import CONTAINER, Version
 
 T = TypeVar("T")
@@ -92,25 +93,29 @@ def _read(call: Call, names: tuple[str, ...], *, is_cdmi: bool) -> None:
     fields: dict[str, Any]
     size_bytes = None
     match names:
-        case (name, _):
-            fields = disk_views.snapshots_fields(call, call.cloud.named_disk(name))
         case () if not is_cdmi:
             disk_views.list_all(call)
             return
         case ():
-            fields = disk_views.all_fields(call)
+            found = call.cloud.find_object(Address((DISKS,)))
+            rights, fields = found.rights, disk_views.all_fields(call, found)
+        case (name, _):
+            disk = call.cloud.named_disk(name)
+            rights, fields = call.cloud.disk_rights(disk.id).disk, disk_views.snapshots_fields(call, disk)
         case _:
             disk = call.cloud.named_disk(names[0], names[2] if len(names) > 2 else None)
-            if not call.cloud.disk_rights(disk.id).disk & disk_views.SHOWING:
+            of_disk = call.cloud.disk_rights(disk.id)
+            rights, size_bytes = of_disk.disk, disk.size_bytes
+            if not rights & READING:
                 call.cloud.require_of_disk(disk.id, AceMask.READ_METADATA)
             call.response.set_header("ETag", _tag(call, disk))
-            fields, size_bytes = disk_views.disk_fields(call, disk), disk.size_bytes
+            fields = disk_views.disk_fields(call, disk, of_disk)
+    shown = select(call, rights, fields)
     if not is_cdmi:
         disk_views.page(call, names, fields, size_bytes)
         return
     check_acceptable(call.request, CONTAINER)
     status = falcon.HTTP_202 if fields.get("completionStatus") == PROCESSING else falcon.HTTP_200
-    shown = {name: value for name, value in fields.items() if name in call.selection}
     call.answer_json(CONTAINER, shown, status=status)
 
 
@@ -156,7 +161,9 @@ def _write(call: Call, names: tuple[str, ...], body: dict[str, Any]) -> None:
     call.response.status = falcon.HTTP_204 if is_done else falcon.HTTP_202
     if whole:
         status = falcon.HTTP_201 if is_done else falcon.HTTP_202
-        call.answer_json(CONTAINER, disk_views.disk_fields(call, call.cloud.named_disk(disk.name)), status=status)
+        disk = call.cloud.named_disk(disk.name)
+        fields = disk_views.disk_fields(call, disk, call.cloud.disk_rights(disk.id))
+        call.answer_json(CONTAINER, fields, status=status)
 
 
 def _tag(call: Call, disk: NamedDisk) -> str:
@@ -205,7 +212,8 @@ def _create(call: Call, name: str, body: dict[str, Any]) -> None:
         if "exports" in body:
             exports.change(call, disk, body["exports"])
     call.response.set_header("Location", call.request.prefix + escaped(disk_views.uri(call, (disk.name,))))
-    call.answer_json(CONTAINER, disk_views.disk_fields(call, disk), status=falcon.HTTP_202)
+    fields = disk_views.disk_fields(call, disk, call.cloud.disk_rights(disk.id))
+    call.answer_json(CONTAINER, fields, status=falcon.HTTP_202)
 
 
 def _source(call: Call, uri: object) -> NamedDisk:

@@ -14,6 +14,7 @@ import falcon
 from falcon.errors import DelimiterError
 from falcon.util import BufferedReader as FastBufferedReader
 
+from backends.acl import AceMask
 from backends.cloud.values import Piece
 from backends.errors import Invalid
 from backends.objects import Address, Encoding, Found, NewObject, ObjectChanges, ObjectKind
@@ -96,6 +97,7 @@ def create(call: Call, address: Address | None) -> Found:
 
 def replace(call: Call, found: Found) -> None:
     """PUT of 2.0 where there is something: all of it is as the parts say, but for its ID and its access list."""
+    call.cloud.require(found, AceMask.WRITE_OBJECT)
     with ExitStack() as stack:
         parts = read(call, stack, found)
         _check(call, parts)
@@ -116,6 +118,7 @@ def replace(call: Call, found: Found) -> None:
 
 def update(call: Call, found: Found) -> None:
     """Parts with a Content-Range change that much; else the parts together are the whole value."""
+    call.cloud.require(found, AceMask.WRITE_OBJECT)
     with ExitStack() as stack:
         parts = read(call, stack, found)
         _check(call, parts)

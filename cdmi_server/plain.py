@@ -10,7 +10,7 @@ import falcon
 from backends.acl import AceMask
 from backends.cloud.values import Piece
 from backends.errors import Conflict, Invalid, NotFound
-from backends.objects import COMPLETE, Encoding, Found, NewObject, ObjectChanges, ObjectKind
+from backends.objects import COMPLETE, Child, Encoding, Found, NewObject, ObjectChanges, ObjectKind
 from backends.values import Received
 from cdmi_server import bodies
 from cdmi_server.call import Call
@@ -184,22 +184,26 @@ def list_container(call: Call, found: Found) -> None:
     offset = asked_offset(call)
     children = call.cloud.children(found, offset, page)
     total = call.cloud.count_children(found)
-    rows = [
-        html.Row(
-            marked(child.name, child.kind),
-            "./" + escaped(child.name + ("/" if child.kind is ObjectKind.CONTAINER else "")),
-            child.kind.value,
-            child.size_bytes if child.kind is ObjectKind.DATAOBJECT else None,
-            child.mimetype,
-            format_time(child.modified_at)[:19].replace("T", " "),
-        )
-        for child in children
-    ]
+    rows = [_row(child) for child in children]
     following = offset + len(children)
     call.response.content_type = "text/html; charset=utf-8"
     about = html.About(identity_of(call, found), found.object.completion)
     call.response.text = html.render_container(
         _crumbs(call, found), rows, total, f"?from={following}" if following < total else None, about
+    )
+
+
+def _row(child: Child) -> html.Row:
+    """As much as its own metadata would tell."""
+    url = "./" + escaped(child.name + ("/" if child.kind is ObjectKind.CONTAINER else ""))
+    is_shown = bool(child.rights & AceMask.READ_METADATA)
+    return html.Row(
+        marked(child.name, child.kind),
+        url,
+        child.kind.value,
+        child.size_bytes if is_shown and child.kind is ObjectKind.DATAOBJECT else None,
+        child.mimetype if is_shown else "",
+        format_time(child.modified_at)[:19].replace("T", " ") if is_shown else "",
     )
 
 

@@ -64,11 +64,11 @@ def read(call: Call, found: Found) -> None:
         fields |= queue_fields(call, _asked_values(call, found))
         if "values" in asks:
             # It says how many; what comes is called as ever.
-            call.answer_json(QUEUE, {**select(call, found, fields), "value": fields["value"]})
+            call.answer_json(QUEUE, {**select(call, found.rights, fields), "value": fields["value"]})
             return
     elif asks:
         call.cloud.require(found, AceMask.READ_OBJECT)
-    call.answer_json(QUEUE, select(call, found, fields))
+    call.answer_json(QUEUE, select(call, found.rights, fields))
 
 
 def _positions(found: Found) -> str:

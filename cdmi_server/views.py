@@ -7,6 +7,7 @@ from typing import Any
 from backends.acl import AceMask
 from backends.errors import NotAllowed
 from backends.objects import COMPLETE, PROCESSING, SNAPSHOTS, Found, ObjectKind
+from cdmi_server import bodies
 from cdmi_server.call import Call
 from cdmi_server.capabilities import node_of, uri_of_capabilities
 from cdmi_server.metadata import read_metadata
@@ -14,6 +15,10 @@ from cdmi_server.negotiation import MEDIA_TYPES, ROOTS
 from cdmi_server.paths import BY_ID, domain_uri, uri_of
 from cdmi_server.site import Spoken
 from renderers.cdmi.objectid import encode
+
+READING = AceMask.READ_METADATA | AceMask.READ_OBJECT | AceMask.READ_ACL
+"""With any of them an object is shown, with what the others are for left out."""
+CONTENTS = frozenset({"value", "valuerange", "valuetransferencoding", "children", "childrenrange", "snapshots"})
 
 
 def identity_of(call: Spoken, found: Found) -> str:
@@ -58,11 +63,30 @@ def metadata_field(call: Call, found: Found) -> dict[str, Any]:
     return read_metadata(call, found, call.selection.parts_of("metadata"))
 
 
-def select(call: Call, found: Found, fields: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for; fields that don't exist are left out. `NotAllowed` if nothing of it may be read."""
-    if not found.rights & (AceMask.READ_METADATA | AceMask.READ_OBJECT | AceMask.READ_ACL):
-        raise NotAllowed("the access control list doesn't let the caller read anything of it")
-    return {name: value for name, value in fields.items() if name in call.selection}
+def select(call: Call, rights: AceMask, fields: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for and may be read; fields that don't exist are left out.
+
+    1.1.1 §8.1, 2.0 §8.2.5: `NotAllowed` if that is nothing, for want of rights.
+    """
+    chosen = {
+        name: value for name, value in fields.items() if name in call.selection and rights & _rights_to(call, name)
+    }
+    withheld = [asked.name for asked in call.selection if not rights & _rights_to(call, asked.name)]
+    if not rights & READING or (withheld and not chosen):
+        what = " and ".join(withheld) or "anything of it"
+        raise NotAllowed(f"the access control list doesn't let the caller read {what}")
+    return chosen
+
+
+def _rights_to(call: Call, name: str) -> AceMask:
+    """Any of them lets a field be read."""
+    if name == "metadata":
+        parts = call.selection.parts_of(name) or ("",)
+        of_list = AceMask.READ_ACL if any("cdmi_acl".startswith(part) for part in parts) else AceMask(0)
+        return of_list if set(parts) == {"cdmi_acl"} else of_list | AceMask.READ_METADATA
+    if name in CONTENTS:
+        return AceMask.READ_OBJECT
+    return READING if name in bodies.DEFINED - {"exports"} else AceMask.READ_METADATA
 
 
 def is_snapshot(found: Found) -> bool:

@@ -88,7 +88,12 @@ class ObjectDoor(VersionDoor):
             rows = connection.execute(
                 query("objects.children"), {"parent": container.object.id, "limit": limit, "offset": offset}
             ).fetchall()
-        return [Child(row[0], ObjectKind(row[1]), row[2], row[3], row[4] or "") for row in rows]
+        children = []
+        for name, kind, size_bytes, modified_at, mimetype, own, owner in rows:
+            acl = inherited_in(container, ObjectKind(kind)) if own is None else acls.parse_acl(own)
+            rights = rights_by_list(self._caller, acl, owner)
+            children.append(Child(name, ObjectKind(kind), size_bytes, modified_at, mimetype or "", rights))
+        return children
 
     def child_names(
         self, container: Found, offset: int = 0, limit: int | None = None

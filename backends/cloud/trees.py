@@ -181,12 +181,12 @@ class TreeDoor(ValueDoor):
             self._tell_of(connection, Event.SNAPSHOT, container)
 
     def snapshots(self, container: Found) -> list[str]:
-        """Their names."""
+        """The names of those that the caller may see."""
         try:
             folder = self._find(container.address.child(SNAPSHOTS))
         except NotFound:
             return []
-        return [child.name for child in self.children(folder)]
+        return [name for name, _ in self.child_names(folder)] if folder.rights & AceMask.LIST_CONTAINER else []
 
     def _tell_of_children(self, connection: Connection, event: Event, container: Found) -> None:
         """Of all that is below it, but for its snapshots."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -178,6 +179,90 @@ def test_a_container_is_not_deleted_with_snapshots_that_may_not_be(carol: Client
     for path in ("box/cdmi_snapshots/s/", "box/"):
         assert dave.send("DELETE", ROOT + path, CONTAINER).status_code == 403
     assert carol.send("DELETE", f"{ROOT}box/", CONTAINER).status_code == 204
+
+
+def get(client: Client, path: str) -> falcon.testing.Result:
+    return client.send("GET", ROOT + path, CONTAINER if path.partition("?")[0].endswith("/") else DATAOBJECT)
+
+
+LISTING, SHOWN = AceMask.LIST_CONTAINER, AceMask.READ_METADATA
+SELECTIONS = (
+    ("", AceMask.READ_OBJECT | AceMask.READ_METADATA | AceMask.READ_ACL),
+    ("?objectID", AceMask.READ_OBJECT | AceMask.READ_METADATA | AceMask.READ_ACL),
+    ("?metadata", AceMask.READ_METADATA | AceMask.READ_ACL),
+    ("?metadata=cdmi_acl", AceMask.READ_ACL),
+    ("?metadata=cdmi_", AceMask.READ_METADATA | AceMask.READ_ACL),
+    ("?metadata=colour", AceMask.READ_METADATA),
+    ("?metadata=colour&metadata=cdmi_acl", AceMask.READ_METADATA | AceMask.READ_ACL),
+    ("?vendor", AceMask.READ_METADATA),
+    ("?none", AceMask.READ_METADATA),
+)
+"""Any of the rights lets something of the fields be read."""
+
+
+@pytest.mark.parametrize("asked", SELECTIONS, ids=lambda asked: str(asked[0]))
+@pytest.mark.parametrize("given", [AceMask.READ_OBJECT, AceMask.READ_METADATA, AceMask.READ_ACL, AceMask(0)])
+@pytest.mark.parametrize("path", ["o", "c/", "q"])
+def test_fields_that_may_not_be_read_are_left_out_and_403_if_that_leaves_none(
+    carol: Client, dave: Client, path: str, given: AceMask, asked: tuple[str, AceMask]
+) -> None:
+    query, rights = asked
+    kind = {"o": DATAOBJECT, "c/": CONTAINER, "q": QUEUE}[path]
+    body = {"vendor": "v", "metadata": {"colour": "red", **own(OWNERS, ("GROUP@", given, 0))["metadata"]}}
+    assert carol.send("PUT", ROOT + path, kind, body).status_code == 201
+    sent = dave.send("GET", ROOT + path + query, kind)
+    assert sent.status_code == (200 if given & rights else 403), sent.text
+    if sent.status_code == 200:
+        metadata = sent.json.get("metadata", {"none": ""})
+        assert metadata
+        assert ("colour" in metadata, "vendor" in sent.json) == (
+            given is SHOWN and query != "?metadata=cdmi_" and ("metadata" in query or not query),
+            given is SHOWN and query in ("", "?vendor"),
+        )
+
+
+@pytest.mark.parametrize("asked", ["value", "valuerange", "value&none", "value=0-1&metadata=cdmi_acl"])
+def test_a_value_that_may_not_be_read_is_403_on_its_own(carol: Client, dave: Client, asked: str) -> None:
+    put(carol, "o", {"value": "carol's", **own(OWNERS, ("GROUP@", AceMask.READ_METADATA, 0))})
+    assert get(dave, f"o?{asked}").status_code == 403
+    assert get(dave, f"o?{asked}&objectName").json == {"objectName": "o"}
+
+
+@pytest.mark.parametrize("asked", ["children", "childrenrange", "snapshots"])
+def test_what_is_in_a_container_is_403_on_its_own(carol: Client, dave: Client, asked: str) -> None:
+    put(carol, "c/", own(OWNERS, ("GROUP@", AceMask.READ_METADATA, 0)))
+    assert get(dave, f"c/?{asked}").status_code == 403
+    assert get(dave, f"c/?{asked}&objectName").json == {"objectName": "c/"}
+
+
+def test_a_container_is_read_by_who_may_not_list_its_snapshots(carol: Client, dave: Client) -> None:
+    put(carol, "c/", own(OWNERS, ("GROUP@", LISTING | SHOWN, 0)))
+    assert patch(carol, "c/", {"snapshot": "s"}).status_code == 204
+    seen_by_dave = get(dave, "c/")
+    assert (seen_by_dave.status_code, "snapshots" in seen_by_dave.json) == (200, False)
+    assert get(carol, "c/?snapshots").json == {"snapshots": [f"{ROOT}c/cdmi_snapshots/s/"]}
+
+
+@pytest.mark.parametrize("whose", ["its own list", "what it inherits"])
+def test_the_page_of_a_container_tells_as_much_of_what_is_in_it_as_may_be_read(
+    carol: Client, dave: Client, whose: str
+) -> None:
+    of_all = [OWNERS, ("GROUP@", LISTING | SHOWN, 0), ("GROUP@", AceMask.READ_OBJECT, TO_OBJECTS | ONLY)]
+    put(carol, "c/", own(*of_all) if whose == "what it inherits" else {})
+    acl = own(OWNERS, ("GROUP@", AceMask.READ_OBJECT, 0)) if whose == "its own list" else {}
+    put(carol, "c/pay", {"value": "x" * 2048, "mimetype": "application/x-payroll", **acl})
+    for client, is_told in ((carol, True), (dave, False)):
+        page = client.plain("GET", f"{ROOT}c/", Accept="text/html").text
+        assert "pay" in page
+        year = str(datetime.now(UTC).year)
+        assert [shown in page for shown in ("2.0 KiB", "application/x-payroll", f"{year}-")] == [is_told] * 3
+
+
+def test_who_may_not_write_a_value_is_refused_before_its_parts_are_received(carol: Client, dave: Client) -> None:
+    put(carol, "o", {"value": "x", **own(OWNERS, ("GROUP@", READING, 0))})
+    for method in ("PUT", "PATCH"):
+        sent = dave.plain(method, f"{ROOT}o", b"no parts", Content_Type="multipart/mixed; boundary=b")
+        assert sent.status_code == 403, sent.text
 
 
 UPDATES: dict[str, tuple[AceMask, dict[str, Any]]] = {

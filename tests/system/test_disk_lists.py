@@ -277,3 +277,23 @@ def test_a_snapshot_has_the_owner_of_its_disk(admin: User, alice: User, carol: U
     assert admin.cdmi.send("GET", path, CONTAINER).json["metadata"]["cdmi_owner"] == "alice"
     assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("OWNER@", ALL, "0x3")) == 204
     assert (alice.status("GET", path), carol.status("GET", path)) == (200, 403)
+
+
+def test_what_may_not_be_read_of_disks_is_403_on_its_own(
+    admin: User, alice: User, carol: User, sql: Connection
+) -> None:
+    make(alice.cdmi, "data")
+    settle(sql)
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("carol", "CDMI_ACE_LIST_CONTAINER", "0x3")) == 204
+    for path in ("", "data/"):
+        shown = carol.cdmi.send("GET", f"/cdmi/disks/{path}", CONTAINER)
+        assert (shown.status_code, "children" in shown.json, "metadata" in shown.json) == (200, True, False)
+        for asked in ("metadata", "metadata:cdmi_acl", "metadata:cdmi_size", "exports", "own"):
+            assert carol.status("GET", f"/cdmi/disks/{path}?{asked}") == 403, (path, asked)
+    assert admin.set_list(("ADMINISTRATOR@", ALL, "0x3"), ("carol", "CDMI_ACE_READ_METADATA", "0x3")) == 204
+    for path in ("", "data/"):
+        shown = carol.cdmi.send("GET", f"/cdmi/disks/{path}", CONTAINER)
+        assert (shown.status_code, "children" in shown.json, "metadata" in shown.json) == (200, False, True)
+        for asked in ("metadata:cdmi_acl", "children", "childrenrange", "snapshots"):
+            assert carol.status("GET", f"/cdmi/disks/{path}?{asked}") == 403, (path, asked)
+        assert carol.cdmi.send("GET", f"/cdmi/disks/{path}?children;objectName", CONTAINER).status_code == 200

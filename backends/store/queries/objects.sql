@@ -47,7 +47,7 @@ ORDER BY way.depth, o.name, o.version
 SELECT o.id FROM stored_object o WHERE o.id = %(id)s FOR NO KEY UPDATE
 
 -- name: children
-SELECT o.name, o.kind, o.size_bytes, o.modified_at, o.mimetype FROM stored_object o
+SELECT o.name, o.kind, o.size_bytes, o.modified_at, o.mimetype, o.metadata -> 'cdmi_acl', o.owner FROM stored_object o
 WHERE o.parent_id = %(parent)s AND o.name <> 'cdmi_snapshots'
 ORDER BY o.name LIMIT %(limit)s OFFSET %(offset)s
 
