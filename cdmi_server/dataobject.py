@@ -164,6 +164,7 @@ def update(call: Call, found: Found, body: dict[str, Any]) -> None:
 
         def change(now: Found) -> ObjectChanges:
             if encoding is not None and encoding is not now.object.encoding:
+                call.cloud.require(now, AceMask.WRITE_OBJECT)
                 _check_encoding(call, now, encoding)
             return bodies.changes_of(call, body, encoding, now)
 

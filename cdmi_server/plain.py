@@ -102,8 +102,8 @@ def write_value(call: Call, existing: Found | None) -> None:
         near = existing
         if existing.object.kind is not ObjectKind.DATAOBJECT:
             raise Invalid(f"{existing.object.name!r} is a {existing.object.kind}: its value can't be set by plain HTTP")
-        check_preconditions(call, existing)  # and again when it has all come
         call.cloud.require(existing, AceMask.WRITE_OBJECT)
+        check_preconditions(call, existing)  # and again when it has all come
     with call.cloud.receive_value(near) as received:
         if part is None:
             received.announce(request.content_length or 0)

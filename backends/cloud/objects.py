@@ -66,6 +66,8 @@ RIGHT_NAMES = {
 }
 WRITING = AceMask.WRITE_OBJECT | AceMask.APPEND_DATA | AceMask.WRITE_METADATA
 """An update that says nothing, or that an unfinished object is finished, takes one of them."""
+WRITING_METADATA = AceMask.WRITE_METADATA | AceMask.WRITE_ACL | AceMask.WRITE_RETENTION | AceMask.WRITE_RETENTION_HOLD
+"""Each is enough for some of them."""
 HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What ends a line, steers a terminal or turns text around: in a list of names, one would look like others."""
 Parts = dict[str, Any]
@@ -78,7 +80,10 @@ class ObjectDoor(VersionDoor):
     _condition: Callable[[Found], None] | None = None
 
     def change_only_if(self, condition: Callable[[Found], None]) -> None:
-        """`condition` is asked about whatever is changed or deleted, once nobody else can change it, and may refuse."""
+        """`condition` is asked about whatever is changed or deleted, once nobody else can change it, and may refuse.
+
+        RFC 9110 §13.2.1: only where the change would be made without it, so that it tells nothing that rights hide.
+        """
         self._condition = condition
 
     def children(self, container: Found, offset: int = 0, limit: int | None = None) -> Sequence[Child]:
@@ -203,8 +208,10 @@ class ObjectDoor(VersionDoor):
         """`value` replaces the whole value. Readers see all of it or nothing. What says nothing is none."""
         with self._kept(value) as parts, self._change() as connection:
             found = self._hold(connection, found)
+            self._require_writing(found, valued=value is not None)
             changes = change(found)
             self._check_change(found, changes, valued=value is not None)
+            self._check_condition(found)
             if value is None and _says_nothing(changes, found.object):
                 return
             found = self._keep_first(connection, found)
@@ -221,9 +228,8 @@ class ObjectDoor(VersionDoor):
         """With all that is below it. `Conflict` if somebody puts something there at the same time."""
         with self._change() as connection:
             found = self._hold(connection, found)
-            self._check_movable(found)
-            self._hold_tree(connection, found)
             self._check_deletable(connection, found)
+            self._check_condition(found)
             if found.object.version is not None:
                 self._delete_version(connection, found)
                 return
@@ -365,12 +371,13 @@ class ObjectDoor(VersionDoor):
             raise NotFound("the object has just been deleted")
 
     def _hold(self, connection: Connection, found: Found) -> Found:
-        """The object as it is now, locked, if the condition of the change is met."""
+        """The object as it is now, locked."""
         self._lock(connection, found)
-        found = self._find(Address(start=found.object.id))
+        return self._find(Address(start=found.object.id))
+
+    def _check_condition(self, found: Found) -> None:
         if self._condition is not None:
             self._condition(found)
-        return found
 
     def _hold_tree(self, connection: Connection, found: Found) -> None:
         """All that is in a container which is about to go, so that nobody puts it on hold or anything into it.
@@ -389,7 +396,13 @@ class ObjectDoor(VersionDoor):
     def _changeable(self, connection: Connection, found: Found, changes: ObjectChanges, *, valued: bool) -> Found:
         """What is held, if the caller may change it so; perhaps with its first version."""
         self._check_change(found, changes, valued=valued)
+        self._check_condition(found)
         return self._keep_first(connection, found)
+
+    def _require_writing(self, found: Found, *, valued: bool) -> None:
+        """What any change takes, before it is worked out: what refuses it may tell of what is there."""
+        if valued or not found.rights & (WRITING | WRITING_METADATA):
+            self.require(found, AceMask.WRITE_OBJECT)
 
     def _check_change(self, found: Found, changes: ObjectChanges, *, valued: bool) -> None:
         """Whether the caller may change it so."""
@@ -411,17 +424,15 @@ class ObjectDoor(VersionDoor):
             self._refuse_kept(found, now)
 
     def _check_metadata_change(self, found: Found, new: Metadata, now: datetime) -> None:
-        feeds.check_change(found.object.metadata, new)
-        check_metadata(new)
-        if not found.rights & (
-            AceMask.WRITE_METADATA | AceMask.WRITE_ACL | AceMask.WRITE_RETENTION | AceMask.WRITE_RETENTION_HOLD
-        ):
+        if not found.rights & WRITING_METADATA:
             self.require(found, AceMask.WRITE_METADATA)
+        check_metadata(new)
         old = found.object.metadata
         changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
         rights = {"cdmi_acl": AceMask.WRITE_ACL, **retention.RIGHTS}
         for name in sorted(changed):
             self.require(found, rights.get(name, AceMask.WRITE_METADATA))
+        feeds.check_change(old, new)
         if changed & retention.RIGHTS.keys() and not found.object.owner and not acls.is_administrator(self._caller):
             raise NotAllowed(f"only the project's administrators put the root or {DISKS} on hold or under retention")
         if limits_more(found, replace(found, object=replace(found.object, metadata=new))):
@@ -452,7 +463,7 @@ class ObjectDoor(VersionDoor):
             if reason is not None:
                 of = "it is in" if one.kind is ObjectKind.CONTAINER else "it is a version of"
                 what = "it" if one is found.object else f"the {one.kind} {one.name or ''!r} that {of}"
-                raise NotAllowed(f"{what} can't be changed or deleted: {reason}")
+                raise NotAllowed(f"{what} can't be changed or deleted: {_told(reason, found)}")
 
     def _delete_rows(self, connection: Connection, name: str, found: Found) -> None:
         """By the query of that name, with the files that values were in."""
@@ -475,16 +486,19 @@ class ObjectDoor(VersionDoor):
             raise Invalid("a snapshot can't be changed: expected it to be deleted as a whole")
 
     def _check_deletable(self, connection: Connection, found: Found) -> None:
-        """The object, and whatever below it has rules of its own."""
+        """The object, and whatever below it has rules of its own; nobody puts it on hold or anything into it then."""
         self._check_movable(found)
         now = datetime.now(UTC)
-        self._refuse_kept(found, now)
-        if found.names is not None and SNAPSHOTS in found.names:
+        in_snapshot = found.names is not None and SNAPSHOTS in found.names
+        if in_snapshot:
             # Nobody could mend the lists in a snapshot: its container's decides, as it is now.
             self.require(self._find(Address(start=found.ancestors[-2].id)), AceMask.DELETE | AceMask.DELETE_OBJECT)
-            return
-        self._require_deletable(found)
-        self._check_below(connection, found, now)
+        else:
+            self._require_deletable(found)
+        self._refuse_kept(found, now)
+        self._hold_tree(connection, found)
+        if not in_snapshot:
+            self._check_below(connection, found, now)
 
     def _require_deletable(self, found: Found) -> None:
         """1.1.1 §16.1.5: a DELETE is refused without DELETE, and without its container's DELETE_OBJECT."""
@@ -494,11 +508,12 @@ class ObjectDoor(VersionDoor):
 
     def _check_below(self, connection: Connection, found: Found, now: datetime) -> None:
         """Whether all that is in a container may be deleted."""
-        for row in connection.execute(query("objects.below"), {"id": found.object.id}).fetchall():
-            reason = retention.reason_to_keep(row[0], now)
-            if reason is not None:
-                raise NotAllowed(f"something in the container can't be deleted: {reason}")
         self._require_below(connection, found, AceMask.DELETE, AceMask.DELETE_OBJECT)
+        for identity, metadata in connection.execute(query("objects.below"), {"id": found.object.id}).fetchall():
+            reason = retention.reason_to_keep(metadata, now)
+            if reason is not None:
+                told = _told(reason, self._find(Address(start=identity)))
+                raise NotAllowed(f"something in the container can't be deleted: {told}")
 
     def _require_below(self, connection: Connection, top: Found, right: AceMask, of_containers: AceMask) -> None:
         """`right` to all that is in it, by the lists in force; `of_containers` to it and those in it that aren't empty.
@@ -544,6 +559,11 @@ class ObjectDoor(VersionDoor):
         file = self._values.keep(value)
         self._kept_files.append(file)
         yield {**parts, "value_file": file}
+
+
+def _told(reason: str, found: Found) -> str:
+    """Why it is kept, to who may read its metadata."""
+    return reason if found.rights & AceMask.READ_METADATA else "it is kept"
 
 
 def _says_nothing(changes: ObjectChanges, old: StoredObject) -> bool:

@@ -50,11 +50,11 @@ class TreeDoor(ValueDoor):
         with self._change() as connection:
             self._share(connection, source)
             source = self._find(source.address)
-            changes = change(source)
-            check_metadata(changes.metadata or {})
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
             self._require_readable(connection, source)
+            changes = change(source)
+            check_metadata(changes.metadata or {})
             if source.object.version is not None and changes.metadata is None:
                 changes = replace(changes, metadata=_of_its_object(source))
             made = self._copy(connection, source, parent, address.names[-1] if address else None, changes)
@@ -78,8 +78,9 @@ class TreeDoor(ValueDoor):
             self._share(connection, source)
             self._require_readable(connection, source)
             target = self._hold(connection, target)
-            changes = _as_in(source.object, target.object, change(source, target))
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
+            self._require_writing(target, valued=is_dataobject)
+            changes = _as_in(source.object, target.object, change(source, target))
             target = self._changeable(connection, target, changes, valued=is_dataobject)
             is_container = target.object.kind is ObjectKind.CONTAINER
             if is_dataobject:
@@ -93,10 +94,10 @@ class TreeDoor(ValueDoor):
     def _replace_children(self, connection: Connection, source: Found, target: Found) -> None:
         if target.object.id == self._caller.project_id:
             raise Invalid("the root container can't be replaced")
-        self._hold_tree(connection, target)
         now = datetime.now(UTC)
         self.require(target, AceMask.DELETE_OBJECT | AceMask.ADD_OBJECT | AceMask.ADD_SUBCONTAINER)
         self._refuse_kept(target, now)
+        self._hold_tree(connection, target)
         self._check_below(connection, target, now)
         above = [one.id for one in (*source.ancestors, source.object)]
         if target.object.id in above:
@@ -117,7 +118,6 @@ class TreeDoor(ValueDoor):
                 connection.execute(query("objects.lock"), {"id": self._caller.project_id})
             self._lock(connection, source)
             source = self._find(source.address)
-            changes = change(source)
             refuse_version(source)
             if source.names is not None and SNAPSHOTS in source.names:
                 raise Invalid("a snapshot can't be moved, nor what is in it: expected a copy of it")
@@ -125,9 +125,9 @@ class TreeDoor(ValueDoor):
             if parent is None and source.object.kind is ObjectKind.CONTAINER:
                 raise Invalid("a container can't be without a path")
             self._refuse_inside(source, parent)
-            self._require_readable(connection, source)
             self._check_deletable(connection, source)
-            changes = own_changes(changes, inherited_in(parent, source.object.kind))
+            self._require_readable(connection, source)
+            changes = own_changes(change(source), inherited_in(parent, source.object.kind))
             if changes != NO_CHANGES:
                 changes = replace(changes, completion=source.object.completion)
                 self._check_change(source, changes, valued=False)

@@ -110,6 +110,7 @@ class ValueDoor(ObjectDoor):
         # `new` is closed after the commit: until then its lock keeps the sweep away.
         with self._values.receive() as new, self._change() as connection:
             found = self._hold(connection, found)
+            self._require_writing(found, valued=True)
             changes = change(found)
             found = self._changeable(connection, found, changes, valued=True)
             old = found.object

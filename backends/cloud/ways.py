@@ -8,7 +8,7 @@ from dataclasses import replace
 from backends import acl as acls
 from backends.acl import AceMask
 from backends.cloud.feeds import FeedDoor, rights_of
-from backends.errors import NotFound
+from backends.errors import NotAllowed, NotFound
 from backends.objects import Address, Found, ObjectKind, Referred, StoredObject
 from backends.store import ways
 from backends.store.database import Connection, query
@@ -22,7 +22,7 @@ class WayDoor(FeedDoor):
         """`NotFound`, or `Referred` where the way leads through a reference. `valued` fetches a value in the row."""
         found = self._find(address, valued=valued)
         if found.object.kind is ObjectKind.REFERENCE:
-            raise Referred(found.object.target or "", ())
+            raise self._referred(found, ())
         return found
 
     def find_itself(self, address: Address) -> Found:
@@ -38,10 +38,16 @@ class WayDoor(FeedDoor):
         if not way:
             raise NotFound("there is no object of this ID")
         if way[-1].kind is ObjectKind.REFERENCE:
-            raise Referred(way[-1].target or "", names[len(way) - 1 :])
+            raise self._referred(self.found([*above, *way]), names[len(way) - 1 :])
         if len(way) == len(names):
             self._missed = (address, self.found([*above, *way]))
         raise NotFound(f"there is no {'/'.join(names[: len(way)])[:300]!r}")
+
+    def _referred(self, reference: Found, rest: tuple[str, ...]) -> Referred:
+        """Where it leads is told to who may read it."""
+        if not reference.rights & AceMask.READ_OBJECT:
+            raise NotAllowed(f"the access control list doesn't let {self._caller.user_name} read the reference")
+        return Referred(reference.object.target or "", rest)
 
     def _find_parent(self, address: Address) -> Found:
         """The container that the address has its last name in, as it was if that name has just been looked for."""

@@ -122,7 +122,7 @@ WITH RECURSIVE tree (id) AS (
     UNION
     SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
 )
-SELECT o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
+SELECT o.id, o.metadata FROM tree JOIN stored_object o ON o.id = tree.id
 WHERE o.metadata ?| ARRAY['cdmi_hold_id', 'cdmi_retention_period'] AND o.id <> %(id)s
 
 -- name: delete
