@@ -6,6 +6,7 @@ Two defects of the text are mended as its authors meant: masks are joined by OR,
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag
@@ -53,30 +54,33 @@ REPAIR: Final = AceMask.READ_ACL | AceMask.WRITE_ACL
 """What no list takes from the owner of an object and from the project's administrators."""
 PASSED_ON: Final = AceFlag.OBJECT_INHERIT | AceFlag.CONTAINER_INHERIT
 
+ALLOW, DENY, AUDIT = 0, 1, 2
+
+# 1.1.1 §16.1.3-5: by the tables' string forms, each of which is a part of its constant.
 MASKS: Final[Mapping[str, int]] = {
-    **{f"CDMI_ACE_{name}": member.value for name, member in AceMask.__members__.items()},
-    "CDMI_ACE_ALL_PERMS": 0x1F07FF,
-    "CDMI_ACE_RW_ALL": 0x6006F,
-    "CDMI_ACE_RW": 0x1F,
-    "CDMI_ACE_READ_ALL": 0x9,
-    "CDMI_ACE_READ": 0x1,
-    "CDMI_ACE_WRITE": 0x2,
+    **{name: member.value for name, member in AceMask.__members__.items()},
+    "ALL_PERMS": 0x1F07FF,
+    "RW_ALL": 0x6006F,
+    "RW": 0x1F,
+    "READ_ALL": 0x9,
+    "READ": 0x1,
+    "WRITE": 0x2,
 }
 FLAGS: Final[Mapping[str, int]] = {
-    "CDMI_ACE_FLAGS_NONE": 0,
-    **{f"CDMI_ACE_FLAGS_{name}_ACE": member.value for name, member in AceFlag.__members__.items()},
-    **{f"CDMI_ACE_FLAGS_{name}": member.value for name, member in AceFlag.__members__.items()},
-    "CDMI_ACE_FLAGS_INHERITED_ACE": 0x80,
+    **{name: member.value for name, member in AceFlag.__members__.items()},
+    "NO_FLAGS": 0,
+    "NONE": 0,
+    "NO_PROPAGATE_INHERIT": AceFlag.NO_PROPAGATE.value,
 }
 TYPES: Final[Mapping[str, int]] = {
-    "CDMI_ACE_ACCESS_ALLOW": 0,
-    "CDMI_ACE_ACCESS_DENY": 1,
-    "CDMI_ACE_SYSTEM_AUDIT": 2,
-    "ALLOW": 0,
-    "DENY": 1,
-    "AUDIT": 2,
+    "ALLOW": ALLOW,
+    "ALLOWED": ALLOW,
+    "DENY": DENY,
+    "DENIED": DENY,
+    "AUDIT": AUDIT,
 }
-ALLOW, DENY, AUDIT = 0, 1, 2
+CONSTANT: Final = re.compile(r"CDMI_ACE_(?:FLAGS_|ACCESS_|SYSTEM_)?(\w+?)(?:_ACE|_TYPE)?")
+"""In the tables, or in the BNF, where some end otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,8 @@ def _bits(number: int, name: str, value: object, names: Mapping[str, int], *, mo
     if isinstance(value, str) and len(value) <= 1024:
         bits = 0
         for word in value.replace("|", ",").split(","):
-            one = names.get(word.strip())
+            constant = CONSTANT.fullmatch(word.strip())
+            one = names.get(constant[1] if constant else word.strip())
             if one is None:
                 one = _hexadecimal(word.strip())
             if one is None:
@@ -172,16 +177,12 @@ def inherited(parents: Acl, *, container: bool) -> Acl:
     """What a child without a list of its own gets from its parent's."""
     passed = []
     for ace in parents:
-        to_objects = bool(ace.flags & AceFlag.OBJECT_INHERIT)
-        to_containers = bool(ace.flags & AceFlag.CONTAINER_INHERIT)
-        if container and not to_containers and (not to_objects or ace.flags & AceFlag.NO_PROPAGATE):
-            continue
-        if not container and not to_objects:
+        if ace.flags & AceFlag.NO_PROPAGATE or not ace.flags & (PASSED_ON if container else AceFlag.OBJECT_INHERIT):
             continue
         flags = (ace.flags & ~AceFlag.INHERIT_ONLY) | AceFlag.INHERITED
-        if not container or ace.flags & AceFlag.NO_PROPAGATE:
-            flags &= ~(PASSED_ON | AceFlag.NO_PROPAGATE)
-        elif not to_containers:
+        if not container:
+            flags &= ~PASSED_ON
+        elif not ace.flags & AceFlag.CONTAINER_INHERIT:
             flags |= AceFlag.INHERIT_ONLY
         passed.append(dataclasses.replace(ace, flags=flags))
     return tuple(passed) or OWNERS_ACL

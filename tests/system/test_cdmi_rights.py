@@ -511,6 +511,26 @@ def test_why_something_is_kept_is_told_to_who_may_read_its_metadata(
     assert ("kept" in refused.text) is (given == LETTING_GO)
 
 
+def test_the_list_that_the_standard_prints_is_taken_and_obeyed(carol: Client, dave: Client) -> None:
+    flags = "OBJECT_INHERIT, CONTAINER_INHERIT"
+    acl = [
+        {"acetype": "ALLOW", "identifier": "OWNER@", "aceflags": flags, "acemask": "ALL_PERMS"},
+        {"acetype": "ALLOW", "identifier": "AUTHENTICATED@", "aceflags": flags, "acemask": "READ"},
+    ]
+    assert put(carol, "box/", {"metadata": {"cdmi_acl": acl}}).status_code == 201
+    put(carol, "box/o", {"value": "carol's"})
+    assert value(dave, "box/o") == "carol's"
+    assert dave.plain("PUT", f"{ROOT}box/o", b"dave's").status_code == 403
+
+
+def test_an_entry_that_is_not_propagated_is_about_its_container_alone(carol: Client, dave: Client) -> None:
+    put(carol, "box/", own(OWNERS, ("GROUP@", ALL_PERMS, TO_ALL | 0x4)))
+    put(carol, "box/o", {"value": "carol's"})
+    put(carol, "box/in/", {})
+    assert dave.plain("GET", f"{ROOT}box/").text == "in/\no\n"
+    assert (value(dave, "box/o"), value(dave, "box/in/")) == (403, 403)
+
+
 def test_a_reference_leads_who_may_read_it(carol: Client, dave: Client) -> None:
     put(carol, "box/", own(OWNERS))
     put(carol, "box/link", {"reference": "https://example.com/?token=secret"})
