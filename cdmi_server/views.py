@@ -81,9 +81,10 @@ def select(call: Call, rights: AceMask, fields: dict[str, Any]) -> dict[str, Any
 def _rights_to(call: Call, name: str) -> AceMask:
     """Any of them lets a field be read."""
     if name == "metadata":
-        parts = call.selection.parts_of(name) or ("",)
-        of_list = AceMask.READ_ACL if any("cdmi_acl".startswith(part) for part in parts) else AceMask(0)
-        return of_list if set(parts) == {"cdmi_acl"} else of_list | AceMask.READ_METADATA
+        # 1.1.1 §16.1.5, 2.0 §17.2.6: the list is read on its own without READ_METADATA, all metadata aren't.
+        parts = set(call.selection.parts_of(name) or ())
+        others = AceMask(0) if parts == {"cdmi_acl"} else AceMask.READ_METADATA
+        return others | AceMask.READ_ACL if "cdmi_acl" in parts else others
     if name in CONTENTS:
         return AceMask.READ_OBJECT
     return READING if name in bodies.DEFINED - {"exports"} else AceMask.READ_METADATA

@@ -191,9 +191,9 @@ LISTING, SHOWN = AceMask.LIST_CONTAINER, AceMask.READ_METADATA
 SELECTIONS = (
     ("", AceMask.READ_OBJECT | AceMask.READ_METADATA | AceMask.READ_ACL),
     ("?objectID", AceMask.READ_OBJECT | AceMask.READ_METADATA | AceMask.READ_ACL),
-    ("?metadata", AceMask.READ_METADATA | AceMask.READ_ACL),
+    ("?metadata", AceMask.READ_METADATA),
     ("?metadata=cdmi_acl", AceMask.READ_ACL),
-    ("?metadata=cdmi_", AceMask.READ_METADATA | AceMask.READ_ACL),
+    ("?metadata=cdmi_", AceMask.READ_METADATA),
     ("?metadata=colour", AceMask.READ_METADATA),
     ("?metadata=colour&metadata=cdmi_acl", AceMask.READ_METADATA | AceMask.READ_ACL),
     ("?vendor", AceMask.READ_METADATA),
