@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -48,7 +48,7 @@ class TreeDoor(ValueDoor):
     def copy_object(self, source: Found, address: Address | None, change: Change = unchanged) -> Found:
         """With all that is below it, but without snapshots, holds and retention; it is the caller's."""
         with self._change() as connection:
-            self._share(connection, source)
+            locked = self._share(connection, source)
             source = self._find(source.address)
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
@@ -57,7 +57,7 @@ class TreeDoor(ValueDoor):
             check_metadata(changes.metadata or {})
             if source.object.version is not None and changes.metadata is None:
                 changes = replace(changes, metadata=_of_its_object(source))
-            made = self._copy(connection, source, parent, address.names[-1] if address else None, changes)
+            made = self._copy(connection, source, locked, parent, address.names[-1] if address else None, changes)
             self._tell_of_tree(connection, Event.COPY, made)
             if made.object.kind is ObjectKind.CONTAINER or made.asked(VERSIONING):
                 self._settle(connection, None, made)
@@ -75,7 +75,7 @@ class TreeDoor(ValueDoor):
                 self._lock(connection, one)
             source = self._find(source.address)
             self._refuse_inside(source, target)
-            self._share(connection, source)
+            locked = self._share(connection, source)
             self._require_readable(connection, source)
             target = self._hold(connection, target)
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
@@ -87,11 +87,11 @@ class TreeDoor(ValueDoor):
                 self._drop(target.object.value_file)
                 connection.execute(query("objects.share_value"), {"id": target.object.id, "source": source.object.id})
             elif is_container:
-                self._replace_children(connection, source, target)
+                self._replace_children(connection, source, locked, target)
             self._write_changes(connection, target, changes)
             self._changed(connection, target, changes, valued=is_dataobject or is_container)
 
-    def _replace_children(self, connection: Connection, source: Found, target: Found) -> None:
+    def _replace_children(self, connection: Connection, source: Found, locked: Sequence[UUID], target: Found) -> None:
         if target.object.id == self._caller.project_id:
             raise Invalid("the root container can't be replaced")
         now = datetime.now(UTC)
@@ -106,7 +106,7 @@ class TreeDoor(ValueDoor):
                 raise Invalid("a container can't be replaced by something in it, but for its snapshots")
         self._tell_of_children(connection, Event.DELETE, target)
         self._delete_rows(connection, "objects.delete_children", target)
-        self._copy(connection, source, None, None, NO_CHANGES, onto=target)
+        self._copy(connection, source, locked, None, None, NO_CHANGES, onto=target)
         self._tell_of_children(connection, Event.COPY, target)
 
     @once_more
@@ -167,7 +167,7 @@ class TreeDoor(ValueDoor):
             if container.names is not None and SNAPSHOTS in container.names:
                 raise Invalid("a snapshot has no snapshots")
             self.require(container, AceMask.ADD_SUBCONTAINER)
-            self._share(connection, container)
+            locked = self._share(connection, container)
             self._require_readable(connection, container)
             folder = self._ensure_snapshots(connection, container)
             try:
@@ -177,7 +177,7 @@ class TreeDoor(ValueDoor):
             else:
                 self._check_deletable(connection, old)
                 self._delete_rows(connection, "objects.delete", old)
-            self._copy(connection, container, folder, name, NO_CHANGES)
+            self._copy(connection, container, locked, folder, name, NO_CHANGES)
             self._tell_of(connection, Event.SNAPSHOT, container)
 
     def snapshots(self, container: Found) -> list[str]:
@@ -217,16 +217,18 @@ class TreeDoor(ValueDoor):
         self,
         connection: Connection,
         source: Found,
+        locked: Sequence[UUID],
         parent: Found | None,
         name: str | None,
         changes: ObjectChanges,
         onto: Found | None = None,
     ) -> Found:
-        """What is below `source`, which is shared, with it, or in place of it below `onto`."""
+        """What is below `source` and has been shared, with it, or in place of it below `onto`."""
         copy_id = onto.object.id if onto else uuid4()
         changes = own_changes(changes, inherited_in(parent, source.object.kind))
         values = {
             "source": source.object.id,
+            "locked": locked,
             "copy": copy_id,
             "parent": parent.object.id if parent else None,
             "name": name,
@@ -238,7 +240,8 @@ class TreeDoor(ValueDoor):
         }
         try:
             with connection.transaction():
-                connection.execute(query("objects.copy_tree"), values)
+                # Planned anew for each: how many are locked makes all the difference.
+                connection.execute(query("objects.copy_tree"), values, prepare=False)
         except psycopg.errors.UniqueViolation:
             what = "a child of that name" if onto else f"something called {name!r}"
             raise Conflict(f"there is {what} already") from None
@@ -246,11 +249,15 @@ class TreeDoor(ValueDoor):
             raise NotFound("the container has just been deleted") from None
         return self._find(Address(start=copy_id))
 
-    def _share(self, connection: Connection, source: Found) -> None:
-        """Whoever replaces a value waits for these locks, and then sees that its file is shared."""
-        states = connection.execute(query("objects.share_tree"), {"id": source.object.id}).fetchall()
-        if any(row[0] != COMPLETE for row in states):
+    def _share(self, connection: Connection, source: Found) -> Sequence[UUID]:
+        """Locks what is to be copied. What comes later isn't: nobody has judged it.
+
+        Whoever replaces a value waits, and then sees that its file is shared.
+        """
+        rows = connection.execute(query("objects.lock_tree"), {"id": source.object.id}).fetchall()
+        if any(row[1] != COMPLETE for row in rows):
             raise Conflict("what is to be copied is still being written")
+        return [row[0] for row in rows]
 
     def _require_readable(self, connection: Connection, source: Found) -> None:
         right = AceMask.READ_OBJECT | AceMask.READ_METADATA

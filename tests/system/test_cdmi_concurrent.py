@@ -19,7 +19,8 @@ import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.cloud import Cloud
-from backends.objects import Address, ObjectChanges
+from backends.cloud.trees import TreeDoor
+from backends.objects import Address, Found, ObjectChanges
 from backends.store.database import Connection, Database
 from backends.values import Values
 from tests.conftest import caller, project, wait_until
@@ -169,6 +170,100 @@ def test_a_hold_on_what_is_being_deleted_is_not_acknowledged(client: Client, oth
             other.delete_object(other.find_object(Address(("box",))))
             held = beside(pool, sql, lambda: client.send("PUT", "/cdmi/box/it?metadata:cdmi_hold_id", DATAOBJECT, hold))
         assert held.result().status_code == 404
+
+
+@pytest.fixture
+def mate(client: Client) -> Client:
+    """Another user of the project."""
+    return Client(client.database, replace(client.caller, user_name="mate"), client.folder)
+
+
+def meanwhile(
+    monkeypatch: pytest.MonkeyPatch, step: str, pool: ThreadPoolExecutor, sql: Connection, act: Callable[[], Any]
+) -> list[tuple[Future[Any], bool]]:
+    """Begins `act` when `step` of a change of a tree has been taken, and says whether it has to wait then."""
+    take, begun = getattr(TreeDoor, step), []
+
+    def taken(door: TreeDoor, connection: Connection, source: Found) -> None:
+        take(door, connection, source)
+        monkeypatch.setattr(TreeDoor, step, take)
+        future = beside(pool, sql, act)
+        begun.append((future, not future.done()))
+
+    monkeypatch.setattr(TreeDoor, step, taken)
+    return begun
+
+
+COPIES = {
+    "copied": ("PUT", "new/", {"copy": "/box/"}, "new/"),
+    "copied onto another": ("PATCH", "onto/", {"copy": "/box/"}, "onto/"),
+    "kept in a snapshot": ("PATCH", "box/", {"snapshot": "s"}, "box/cdmi_snapshots/s/"),
+}
+LATE = {
+    "made": ("PUT", "box/in/late", DATAOBJECT, {"value": "secret", "metadata": {"cdmi_acl": ALONE}}),
+    "moved there": ("PUT", "box/in/late", DATAOBJECT, {"move": "/late"}),
+    "closed": ("PATCH", "box/in/queue?metadata=cdmi_acl", QUEUE, {"metadata": {"cdmi_acl": ALONE}}),
+}
+"""What happens between the judging and the copying, if it hasn't to wait."""
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("how", COPIES)
+def test_what_is_copied_is_what_was_judged(
+    client: Client, mate: Client, sql: Connection, monkeypatch: pytest.MonkeyPatch, how: str, late: str
+) -> None:
+    for path in ("box/", "box/in/", "onto/"):
+        client.send("PUT", f"{TWO}/{path}", CONTAINER, {})
+    client.send("PUT", f"{TWO}/box/in/queue", QUEUE, {})
+    client.send("PUT", f"{TWO}/late", DATAOBJECT, {"value": "secret", "metadata": {"cdmi_acl": ALONE}})
+    method, path, body, copy = COPIES[how]
+    verb, uri, kind, sent = LATE[late]
+    with ThreadPoolExecutor(1) as pool:
+        begun = meanwhile(
+            monkeypatch, "_require_readable", pool, sql, lambda: client.send(verb, f"{TWO}/{uri}", kind, sent)
+        )
+        assert mate.send(method, f"{TWO}/{path}", CONTAINER, body).status_code in (201, 204)
+        ((answer, waited),) = begun
+        assert answer.result().status_code in (201, 204)
+        assert waited is (late == "closed")
+    assert mate.send("GET", f"{TWO}/{copy}in/", CONTAINER).json["children"] == ["queue"]
+    assert mate.send("GET", f"{TWO}/{uri.partition('?')[0]}", kind).status_code == 403
+
+
+def test_a_hold_that_was_acknowledged_keeps_what_it_is_on_from_being_moved(
+    client: Client, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.send("PUT", f"{TWO}/box/", CONTAINER, {})
+    client.send("PUT", f"{TWO}/box/it", DATAOBJECT, {"value": "kept"})
+    hold = {"metadata": {"cdmi_hold_id": ["law"]}}
+    with ThreadPoolExecutor(1) as pool:
+        held = meanwhile(
+            monkeypatch, "_check_deletable", pool, sql,
+            lambda: client.send("PATCH", f"{TWO}/box/it?metadata=cdmi_hold_id", DATAOBJECT, hold),
+        )  # fmt: skip
+        assert client.send("PUT", f"{TWO}/new/", CONTAINER, {"move": "/box/"}).status_code == 201
+        ((answer, waited),) = held
+        assert (answer.result().status_code, waited) == (204, True)
+    assert client.send("PUT", f"{TWO}/box/", CONTAINER, {"move": "/new/"}).status_code == 400
+    assert client.plain("GET", f"{TWO}/new/it").text == "kept"
+
+
+def test_copies_and_snapshots_of_a_tree_with_a_queue_that_is_told_of_them_end(client: Client) -> None:
+    client.send("PUT", f"{TWO}/box/", CONTAINER, {})
+    feed = {
+        "cdmi_queue_type": "cdmi_notification_queue",
+        "cdmi_notification_events": [],
+        "cdmi_scope_specification": [],
+        "cdmi_results_specification": {"objectName": ""},
+    }
+    assert client.send("PUT", f"{TWO}/box/q", QUEUE, {"metadata": feed}).status_code == 201
+    for name in "abcd":
+        client.send("PUT", f"{TWO}/box/{name}", DATAOBJECT, {"value": "x"})
+    for number in range(ROUNDS):
+        copies = [partial(client.send, "PUT", f"{TWO}/{name}{number}/", CONTAINER, {"copy": "/box/"}) for name in "xy"]
+        snapshot = partial(client.send, "PATCH", f"{TWO}/box/", CONTAINER, {"snapshot": "s"})
+        updates = [partial(client.send, "PATCH", f"{TWO}/box/{name}", DATAOBJECT, {"value": "y"}) for name in "abcd"]
+        assert at_once(*copies, snapshot, *updates) == [201] * 2 + [204] * 5
 
 
 def test_items_that_others_name_are_not_touched(client: Client) -> None:

@@ -141,14 +141,16 @@ WITH RECURSIVE tree (id) AS (
 )
 DELETE FROM stored_object WHERE id IN (SELECT tree.id FROM tree) RETURNING value_file
 
--- name: share_tree
-WITH RECURSIVE tree (id) AS (
-    SELECT %(id)s::uuid
-    UNION
-    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
-)
-SELECT o.completion FROM stored_object o
-WHERE o.id IN (SELECT tree.id FROM tree) AND o.kind <> 'queue' ORDER BY o.id FOR SHARE
+-- name: lock_tree
+-- As `lock`, with all that is below. From the top down, so that two who lock trees one in the other don't block each
+-- other; at last the queues that the cloud fills, which others tell of what they hold.
+WITH RECURSIVE tree (id, depth) AS (
+    SELECT %(id)s::uuid, 0
+    UNION ALL
+    SELECT o.id, tree.depth + 1 FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
+) CYCLE id SET is_again USING path
+SELECT o.id, o.completion FROM tree JOIN stored_object o ON o.id = tree.id WHERE NOT tree.is_again
+ORDER BY EXISTS (SELECT FROM queue_feed f WHERE f.queue_id = o.id), tree.depth, o.id FOR NO KEY UPDATE OF o
 
 -- name: hold_tree
 -- Inserting a child takes its container's key, which isn't free then.
@@ -176,10 +178,12 @@ UPDATE stored_object SET metadata = metadata - %(names)s::text[], modified_at = 
 WHERE id = ANY(%(ids)s)
 
 -- name: copy_tree
+-- What `lock_tree` has locked, and so is as it was judged; nothing that has been put in since.
 WITH RECURSIVE tree (id) AS (
     SELECT %(source)s::uuid
     UNION
-    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id AND o.name <> 'cdmi_snapshots'
+    SELECT o.id FROM tree JOIN stored_object o ON o.parent_id = tree.id
+        JOIN unnest(%(locked)s::uuid[]) locked (id) ON locked.id = o.id
 ), mapping AS MATERIALIZED (
     SELECT tree.id, CASE WHEN tree.id = %(source)s THEN %(copy)s::uuid ELSE gen_random_uuid() END AS copy_id FROM tree
 ), made AS (
