@@ -206,6 +206,7 @@ class TreeDoor(ValueDoor):
                 connection,
                 {
                     "id": uuid4(), "parent": container.object.id, "name": SNAPSHOTS, "kind": new.kind.value,
+                    "owner": container.object.owner,
                     "metadata": Jsonb({}), "mimetype": "", "encoding": new.encoding.value,
                     "completion": COMPLETE, "target": None, "value": None, "value_file": None, "size_bytes": 0,
                     "written": None, "sha256": None, "fields": Jsonb({}),
@@ -232,7 +233,7 @@ class TreeDoor(ValueDoor):
             "copy": copy_id,
             "parent": parent.object.id if parent else None,
             "name": name,
-            "owner": self._caller.user_name,
+            "owner": None if parent and parent.object.name == SNAPSHOTS else self._caller.user_name,
             "onto": onto is not None,
             "metadata": None if changes.metadata is None else Jsonb(changes.metadata),
             "mimetype": changes.mimetype,

@@ -267,6 +267,22 @@ def test_who_may_not_write_a_value_is_refused_before_its_parts_are_received(caro
         assert sent.status_code == 403, sent.text
 
 
+def test_a_snapshot_is_whose_its_container_is(carol: Client, dave: Client) -> None:
+    reading = (dave.caller.user_name, READING | AceMask.ADD_SUBCONTAINER, TO_ALL)
+    put(carol, "top/", own(OWNERS, reading))
+    put(carol, "top/box/", {})
+    put(carol, "top/box/o", {"value": "carol's"})
+    snapshot = "top/box/cdmi_snapshots/s/"
+    assert patch(dave, "top/box/", {"snapshot": "s"}).status_code == 204
+    kept = carol.send("GET", f"{ROOT}{snapshot}?metadata=cdmi_owner", CONTAINER).json
+    assert kept == {"metadata": {"cdmi_owner": carol.caller.user_name}}
+    assert value(dave, f"{snapshot}o") == "carol's"
+    assert patch(carol, "top/?metadata=cdmi_acl", own(OWNERS)).status_code == 204
+    for path in ("top/box/o", f"{snapshot}o"):
+        assert (value(carol, path), value(dave, path)) == ("carol's", 403)
+    assert carol.send("GET", f"{ROOT}top/box/?snapshots", CONTAINER).json["snapshots"] == [ROOT + snapshot]
+
+
 UPDATES: dict[str, tuple[AceMask, dict[str, Any]]] = {
     "mimetype": (AceMask.WRITE_OBJECT, {"mimetype": "text/css"}),
     "a metadata item": (AceMask.WRITE_METADATA, {"metadata": {"a": "2"}}),

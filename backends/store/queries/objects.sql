@@ -178,6 +178,7 @@ UPDATE stored_object SET metadata = metadata - %(names)s::text[], modified_at = 
 WHERE id = ANY(%(ids)s)
 
 -- name: copy_tree
+-- Without `owner` each copy is whose its original is.
 -- What `lock_tree` has locked, and so is as it was judged; nothing that has been put in since.
 WITH RECURSIVE tree (id) AS (
     SELECT %(source)s::uuid
@@ -192,7 +193,7 @@ WITH RECURSIVE tree (id) AS (
     SELECT mapping.copy_id, o.project_id,
         CASE WHEN o.id = %(source)s THEN %(parent)s::uuid ELSE above.copy_id END,
         CASE WHEN o.id = %(source)s THEN %(name)s::text ELSE o.name END,
-        o.kind, %(owner)s,
+        o.kind, coalesce(%(owner)s::text, o.owner),
         CASE WHEN o.id = %(source)s THEN coalesce(%(metadata)s::jsonb, o.metadata) ELSE o.metadata END
             - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period', 'cdmi_queue_type'],
         CASE WHEN o.id = %(source)s THEN coalesce(%(mimetype)s::text, o.mimetype) ELSE o.mimetype END,
