@@ -13,7 +13,7 @@ import orjson
 
 from backends.errors import Invalid, NotAllowed
 from backends.model import Caller
-from backends.objects import Found, Metadata
+from backends.objects import COMPLETE, Found, Metadata
 from backends.scope import Scope, Spellings, check_results, chosen, is_wanted, matches, parse_scope
 
 TYPE = "cdmi_queue_type"
@@ -148,8 +148,8 @@ def result(
     fields = presentation.fields(found, feed.dialect, feed.caller)
     if not matches(feed.scope, {**fields, **presentation.spellings(found, feed.caller)}):
         return None
-    told = chosen(feed.results, {**about, **fields})
-    if value is not None and feed.wants_value:
+    told = chosen(feed.results, {**fields, **about})
+    if value is not None and feed.wants_value and found.object.completion == COMPLETE:
         told["value"] = base64.b64encode(value).decode()
     text = orjson.dumps(told)
     for name in ("value", "metadata"):

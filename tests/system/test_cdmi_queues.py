@@ -137,6 +137,28 @@ def test_what_is_being_written_is_told_so(client: Client) -> None:
     ]
 
 
+def test_a_value_is_told_when_it_is_whole(client: Client) -> None:
+    wanted = {"objectName": "", "value": ""}
+    listen(client, cdmi_results_specification=wanted)
+    for value, partial in (("half", "true"), ("whole", "false")):
+        client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": value}, X_CDMI_Partial=partial)
+        search(client, partial, cdmi_results_specification=wanted)
+        client.run_queries()
+    assert told(client, "q", "value") == [(None,), ("d2hvbGU=",)]
+    assert (told(client, "true", "value"), told(client, "false", "value")) == ([(None,)], [("d2hvbGU=",)])
+
+
+def test_fields_of_an_object_are_not_taken_for_those_of_an_event(client: Client) -> None:
+    names = ("cdmi_event", "cdmi_event_result", "cdmi_event_time", "cdmi_event_user")
+    listen(client, cdmi_results_specification=dict.fromkeys(names, ""))
+    body = {"value": "x", **dict.fromkeys(names, "forged")}
+    assert client.send("PUT", f"{ROOT}box/o", DATAOBJECT, body).status_code == 201
+    (event,) = told(client, "q", *names)
+    assert event[0] == "cdmi_create_complete"
+    assert event[3] == client.caller.user_name
+    assert "forged" not in event
+
+
 def test_what_is_told_is_what_was_asked_for(client: Client) -> None:
     wanted = {
         "cdmi_event": "", "cdmi_event_result": "", "cdmi_event_user": "", "cdmi_event_time": "", "parentURI": "",
