@@ -60,6 +60,7 @@ RIGHT_NAMES = {
     AceMask.WRITE_METADATA: "write its metadata",
     AceMask.DELETE: "delete it",
     AceMask.DELETE_OBJECT: "delete what is in it",
+    AceMask.READ_ACL: "read its access control list",
     AceMask.WRITE_ACL: "change its access control list",
     AceMask.WRITE_RETENTION: "set its retention",
     AceMask.WRITE_RETENTION_HOLD: "put it on hold",
@@ -447,7 +448,7 @@ class ObjectDoor(VersionDoor):
         """Limits of versions take the rights to delete all that they are about."""
         if found.object.kind is ObjectKind.CONTAINER:
             with self._read() as connection:
-                self._require_below(connection, found, AceMask.DELETE, AceMask.DELETE_OBJECT)
+                self._require_below(connection, found, AceMask.DELETE, AceMask.DELETE_OBJECT, AceMask(0))
         else:
             self._require_deletable(found)
 
@@ -508,16 +509,24 @@ class ObjectDoor(VersionDoor):
 
     def _check_below(self, connection: Connection, found: Found, now: datetime) -> None:
         """Whether all that is in a container may be deleted."""
-        self._require_below(connection, found, AceMask.DELETE, AceMask.DELETE_OBJECT)
+        self._require_below(connection, found, AceMask.DELETE, AceMask.DELETE_OBJECT, AceMask(0))
         for identity, metadata in connection.execute(query("objects.below"), {"id": found.object.id}).fetchall():
             reason = retention.reason_to_keep(metadata, now)
             if reason is not None:
                 told = _told(reason, self._find(Address(start=identity)))
                 raise NotAllowed(f"something in the container can't be deleted: {told}")
 
-    def _require_below(self, connection: Connection, top: Found, right: AceMask, of_containers: AceMask) -> None:
+    def _require_below(
+        self,
+        connection: Connection,
+        top: Found,
+        right: AceMask,
+        of_containers: AceMask,
+        of_lists: AceMask,
+    ) -> None:
         """`right` to all that is in it, by the lists in force; `of_containers` to it and those in it that aren't empty.
 
+        `of_lists` to what in it has a list of its own.
         Rights differ only where the nearest list or the owner does, so each pair of these is judged once.
         """
         rows = connection.execute(query("objects.lists"), {"id": top.object.id}).fetchall()
@@ -526,6 +535,7 @@ class ObjectDoor(VersionDoor):
             acl = acls.passed_down(top.acl if own is None else acls.parse_acl(own), level, container=is_container)
             granted = top.rights if is_top else rights_by_list(self._caller, acl, owner)
             wanted = (AceMask(0) if is_top else right) | (of_containers if is_parent else AceMask(0))
+            wanted |= of_lists if level == 0 and not is_top else AceMask(0)
             missing = wanted & ~granted
             if missing:
                 of, what = "" if is_top else " of something in it", RIGHT_NAMES.get(missing, "do that")

@@ -52,9 +52,11 @@ class TreeDoor(ValueDoor):
             source = self._find(source.address)
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
-            self._require_readable(connection, source)
+            self._require_readable(connection, source, AceMask.READ_ACL)
             changes = change(source)
             check_metadata(changes.metadata or {})
+            if changes.metadata is None and "cdmi_acl" in _listed(source).metadata:
+                self.require(source, AceMask.READ_ACL)
             if source.object.version is not None and changes.metadata is None:
                 changes = replace(changes, metadata=_of_its_object(source))
             made = self._copy(connection, source, locked, parent, address.names[-1] if address else None, changes)
@@ -71,12 +73,12 @@ class TreeDoor(ValueDoor):
         It keeps its ID, place, snapshots, values in a queue, access list, holds and retention.
         """
         with self._change() as connection:
-            for one in sorted((source, target), key=_locked):
+            for one in sorted((source, target), key=lambda found: _listed(found).id):
                 self._lock(connection, one)
             source = self._find(source.address)
             self._refuse_inside(source, target)
             locked = self._share(connection, source)
-            self._require_readable(connection, source)
+            self._require_readable(connection, source, AceMask.READ_ACL)
             target = self._hold(connection, target)
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
             self._require_writing(target, valued=is_dataobject)
@@ -126,7 +128,7 @@ class TreeDoor(ValueDoor):
                 raise Invalid("a container can't be without a path")
             self._refuse_inside(source, parent)
             self._check_deletable(connection, source)
-            self._require_readable(connection, source)
+            self._require_readable(connection, source, AceMask(0))
             changes = own_changes(change(source), inherited_in(parent, source.object.kind))
             if changes != NO_CHANGES:
                 changes = replace(changes, completion=source.object.completion)
@@ -168,7 +170,7 @@ class TreeDoor(ValueDoor):
                 raise Invalid("a snapshot has no snapshots")
             self.require(container, AceMask.ADD_SUBCONTAINER)
             locked = self._share(connection, container)
-            self._require_readable(connection, container)
+            self._require_readable(connection, container, AceMask(0))
             folder = self._ensure_snapshots(connection, container)
             try:
                 old = self._find(folder.address.child(name))
@@ -260,10 +262,11 @@ class TreeDoor(ValueDoor):
             raise Conflict("what is to be copied is still being written")
         return [row[0] for row in rows]
 
-    def _require_readable(self, connection: Connection, source: Found) -> None:
+    def _require_readable(self, connection: Connection, source: Found, of_lists: AceMask) -> None:
+        """`of_lists` is what it takes of that below it which has an access list of its own."""
         right = AceMask.READ_OBJECT | AceMask.READ_METADATA
         self.require(source, right)
-        self._require_below(connection, source, right, AceMask(0))
+        self._require_below(connection, source, right, AceMask(0), of_lists)
 
     @staticmethod
     def _refuse_inside(source: Found, parent: Found | None) -> None:
@@ -272,14 +275,14 @@ class TreeDoor(ValueDoor):
             raise Invalid("nothing can be copied or moved into itself")
 
 
-def _locked(found: Found) -> UUID:
-    """Of which object `_lock` takes the row."""
-    return found.object.id if found.object.version is None else found.ancestors[-1].id
+def _listed(found: Found) -> StoredObject:
+    """Whose row `_lock` takes, and whose access list is in force: of a version its data object."""
+    return found.object if found.object.version is None else found.ancestors[-1]
 
 
 def _of_its_object(version: Found) -> Metadata:
     """The metadata of a version with its data object's access list, which is in force for it."""
-    above = version.ancestors[-1].metadata
+    above = _listed(version).metadata
     return {**version.object.metadata, **({"cdmi_acl": above["cdmi_acl"]} if "cdmi_acl" in above else {})}
 
 

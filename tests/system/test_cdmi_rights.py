@@ -283,6 +283,41 @@ def test_a_snapshot_is_whose_its_container_is(carol: Client, dave: Client) -> No
     assert carol.send("GET", f"{ROOT}top/box/?snapshots", CONTAINER).json["snapshots"] == [ROOT + snapshot]
 
 
+@pytest.mark.parametrize("whose", ["its own", "of something in it", "of its data object"])
+def test_a_copy_takes_the_right_to_read_the_lists_that_it_has(carol: Client, dave: Client, whose: str) -> None:
+    def listed(*rights: AceMask) -> dict[str, Any]:
+        return own(OWNERS, ("somebody", READING, 0), *(("GROUP@", mask, 0) for mask in rights))
+
+    put(carol, "box/", {})
+    put(carol, "box/o", {"value": "carol's", "metadata": {"cdmi_versioning": "value", **listed(READING)["metadata"]}})
+    version = seen(carol, "box/o")["metadata"]["cdmi_version_current"]
+    source = {"its own": "/box/o", "of something in it": "/box/", "of its data object": version}[whose]
+    new = "new/" if source == "/box/" else "new"
+    put(dave, "onto/", {})
+    refused = [put(dave, new, {"copy": source})]
+    if new == "new/":
+        refused.append(patch(dave, "onto/", {"copy": source}))
+    else:
+        assert put(dave, "other", {"copy": source, "metadata": {"a": "1"}}).status_code == 201
+        assert "somebody" not in dave.send("GET", f"{ROOT}other", DATAOBJECT).text
+        assert put(dave, "other", {"copy": source}).status_code == 201
+        assert "somebody" not in dave.send("GET", f"{ROOT}other", DATAOBJECT).text
+    assert {(one.status_code, "read its access control list" in one.text) for one in refused} == {(400, True)}
+    assert patch(carol, "box/o?metadata=cdmi_acl", listed(READING | AceMask.READ_ACL)).status_code == 204
+    assert put(dave, new, {"copy": source}).status_code == 201
+    copy = seen(dave, "new/o" if new == "new/" else new)
+    assert "somebody" in {entry["identifier"] for entry in copy["metadata"]["cdmi_acl"]}
+
+
+def test_a_snapshot_shows_no_more_lists_than_what_it_keeps(carol: Client, dave: Client) -> None:
+    put(carol, "box/", {})
+    put(carol, "box/o", {"value": "carol's", **own(OWNERS, ("GROUP@", READING, 0))})
+    assert patch(dave, "box/", {"snapshot": "s"}).status_code == 204
+    for path in ("box/o", "box/cdmi_snapshots/s/o"):
+        shown = seen(dave, path)
+        assert (shown["value"], "cdmi_acl" in shown["metadata"]) == ("carol's", False)
+
+
 UPDATES: dict[str, tuple[AceMask, dict[str, Any]]] = {
     "mimetype": (AceMask.WRITE_OBJECT, {"mimetype": "text/css"}),
     "a metadata item": (AceMask.WRITE_METADATA, {"metadata": {"a": "2"}}),
