@@ -238,8 +238,7 @@ def _fill_queue(call: Call, queue: Found, fields: dict[str, Any]) -> None:
     if not isinstance(values, list):
         raise Invalid("value of a queue must be an array")
     if values:
-        call.cloud.change_only_if(lambda _: None)  # the preconditions were about what hadn't been made yet
-        call.cloud.enqueue(queue, bodies.queue_values_of(call, fields))
+        call.cloud.fill(queue, bodies.queue_values_of(call, fields))
 
 
 def _identity(call: Call, value: object) -> UUID | None:

@@ -441,7 +441,7 @@ class ObjectDoor(VersionDoor):
         if "cdmi_acl" in changed & new.keys():
             self._check_unlockable(found, acls.parse_acl(new["cdmi_acl"]))
         retention.check_change(old, new, now)
-        if changed - rights.keys():
+        if changed - retention.RIGHTS.keys():
             self._refuse_kept(found, now)
 
     def _require_forgettable(self, found: Found) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from backends.acl import AceMask
 from backends.cloud.door import once_more
@@ -12,7 +13,7 @@ from backends.cloud.trees import TreeDoor
 from backends.errors import Invalid, NotApplicable
 from backends.feeds import PROCESSING
 from backends.objects import NO_CHANGES, Encoding, Found
-from backends.store.database import query
+from backends.store.database import Connection, query
 
 VALUE_MAX_BYTES = 1 << 20
 LAST_POSITION = 2**63 - 1
@@ -31,19 +32,28 @@ class QueueDoor(TreeDoor):
     @once_more
     def enqueue(self, queue: Found, values: Sequence[tuple[str, Encoding, bytes]]) -> None:
         """All of them, one after the other, or none. `NotApplicable` when the queue is full."""
-        for _, _, value in values:
+        with self._change() as connection:
+            queue = self._hold(connection, queue)
+            self.require(queue, AceMask.APPEND_DATA)
+            self._refuse_kept(queue, datetime.now(UTC))
+            queue = self._changeable(connection, queue, NO_CHANGES, valued=False)
+            self._put_in(connection, queue, values)
+
+    def fill(self, queue: Found, values: Sequence[tuple[str, Encoding, bytes]]) -> None:
+        """A queue that has just been made, perhaps on hold."""
+        with self._change() as connection:
+            self._put_in(connection, queue, values)
+
+    def _put_in(self, connection: Connection, queue: Found, values: Sequence[tuple[str, Encoding, bytes]]) -> None:
+        row = connection.execute(query("objects.queue_size"), {"id": queue.object.id}).fetchone()
+        if row is not None and row[1] + len(values) > VALUES_MAX:
+            raise NotApplicable(f"the queue has {row[1]} values: at most {VALUES_MAX} fit in it")
+        for mimetype, encoding, value in values:
             if len(value) > VALUE_MAX_BYTES:
                 raise Invalid(f"a value has {len(value)} bytes: a queue takes at most {VALUE_MAX_BYTES}")
-        self.require(queue, AceMask.APPEND_DATA)
-        with self._change() as connection:
-            queue = self._changeable(connection, self._hold(connection, queue), NO_CHANGES, valued=False)
-            row = connection.execute(query("objects.queue_size"), {"id": queue.object.id}).fetchone()
-            if row is not None and row[1] + len(values) > VALUES_MAX:
-                raise NotApplicable(f"the queue has {row[1]} values: at most {VALUES_MAX} fit in it")
-            for mimetype, encoding, value in values:
-                parameters = {"id": queue.object.id, "mimetype": mimetype, "encoding": encoding.value, "value": value}
-                connection.execute(query("objects.enqueue"), parameters)
-            self._changed(connection, queue, NO_CHANGES)
+            parameters = {"id": queue.object.id, "mimetype": mimetype, "encoding": encoding.value, "value": value}
+            connection.execute(query("objects.enqueue"), parameters)
+        self._changed(connection, queue, NO_CHANGES)
 
     def queue_values(
         self, queue: Found, first: int, last: int = LAST_POSITION, limit: int | None = None

@@ -14,7 +14,9 @@ import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.acl import ALL_PERMS, AceMask
+from backends.cloud.objects import ObjectDoor
 from backends.model import Role
+from backends.objects import Found
 from backends.store.database import Connection, Database
 from tests.conftest import member, project
 
@@ -440,6 +442,53 @@ def test_an_update_that_says_little_takes_a_right_to_write_too(
         root = ROOT if method == "PATCH" else "/cdmi/"
         assert dave.send(method, root + path, kind, body, **headers).status_code == 403
         assert carol.send("GET", ROOT + path, kind).json == before
+
+
+def test_what_is_kept_is_not_added_to_and_keeps_its_list(carol: Client) -> None:
+    kept = {"cdmi_hold_id": ["h"]}
+    carol.send("PUT", f"{ROOT}q", QUEUE, {"metadata": kept})
+    put(carol, "o", {"value": "x", "metadata": kept})
+    put(carol, "box/", {"metadata": kept})
+    put(carol, "box/o", {"value": "x"})
+    assert carol.send("POST", f"{ROOT}q", QUEUE, {"value": ["more"]}).status_code == 403
+    assert carol.send("GET", f"{ROOT}q?queueValues", QUEUE).json == {"queueValues": ""}
+    for path in ("o", "box/", "box/o"):
+        before = get(carol, path).json["metadata"]
+        assert patch(carol, f"{path}?metadata=cdmi_acl", own(OWNERS)).status_code == 403
+        assert get(carol, path).json["metadata"] == before
+        assert (
+            patch(carol, f"{path}?metadata=cdmi_hold_id", {"metadata": {"cdmi_hold_id": ["h", "i"]}}).status_code == 204
+        )
+
+
+@pytest.mark.parametrize("where", ["on hold", "in a container on hold"])
+def test_a_queue_comes_back_with_its_values_though_it_is_kept(carol: Client, where: str) -> None:
+    kept = {"metadata": {"cdmi_hold_id": ["h"]}}
+    put(carol, "box/", kept if where == "in a container on hold" else {})
+    queue = {
+        "objectType": QUEUE, "value": ["a"], "valuetransferencoding": ["utf-8"], "mimetype": ["text/plain"],
+        **(kept if where == "on hold" else {"metadata": {}}),
+    }  # fmt: skip
+    body = {"deserializevalue": base64.b64encode(json.dumps(queue).encode()).decode()}
+    assert carol.send("PUT", f"{ROOT}box/q", QUEUE, body).status_code == 201
+    assert carol.send("GET", f"{ROOT}box/q?value&values=9", QUEUE).json["value"] == ["a"]
+    assert carol.send("POST", f"{ROOT}box/q", QUEUE, {"value": ["more"]}).status_code == 403
+
+
+def test_the_right_to_add_is_that_of_when_the_queue_is_held(
+    carol: Client, dave: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carol.send("PUT", f"{ROOT}q", QUEUE, own(OWNERS, ("GROUP@", ALL_PERMS, 0)))
+    hold = ObjectDoor._hold
+
+    def late(door: ObjectDoor, connection: Connection, found: Found) -> Found:
+        monkeypatch.setattr(ObjectDoor, "_hold", hold)
+        narrowed = own(OWNERS, ("GROUP@", AceMask.WRITE_METADATA, 0))
+        assert carol.send("PATCH", f"{ROOT}q?metadata=cdmi_acl", QUEUE, narrowed).status_code == 204
+        return hold(door, connection, found)
+
+    monkeypatch.setattr(ObjectDoor, "_hold", late)
+    assert dave.send("POST", f"{ROOT}q", QUEUE, {"value": ["late"]}).status_code == 403
 
 
 @pytest.mark.parametrize("update", ["that it isn't finished", "another encoding"])
