@@ -285,6 +285,8 @@ class ObjectDoor(VersionDoor):
         if level != "value":
             own = {name: value for name, value in old.metadata.items() if not name.startswith("cdmi_")}
             metadata = own | {n: value for n, value in holder.object.metadata.items() if n.startswith("cdmi_")}
+            if (metadata, old.fields) != (holder.object.metadata, holder.object.fields):
+                self.require(holder, AceMask.WRITE_METADATA)
         fields = None if metadata is None else old.fields
         changes = ObjectChanges(metadata, old.mimetype, old.encoding, holder.object.completion, fields)
         connection.execute(query("objects.share_value"), {"id": holder.object.id, "source": old.id})

@@ -491,6 +491,25 @@ def test_the_right_to_add_is_that_of_when_the_queue_is_held(
     assert dave.send("POST", f"{ROOT}q", QUEUE, {"value": ["late"]}).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("asked", "changed"),
+    [("metadata=colour", {"metadata": {"colour": "blue"}}), ("value&vendor", {"value": "2", "vendor": "2"})],
+)
+def test_a_version_brings_back_no_metadata_that_may_not_be_written(
+    carol: Client, dave: Client, asked: str, changed: dict[str, Any]
+) -> None:
+    acl = own(OWNERS, ("GROUP@", READING | AceMask.DELETE | AceMask.WRITE_OBJECT, 0))["metadata"]
+    put(carol, "o", {"value": "1", "metadata": {"cdmi_versioning": "user", "colour": "red", **acl}})
+    assert patch(carol, f"o?{asked}", changed).status_code == 204
+    before = seen(carol, "o")
+    assert dave.plain("DELETE", before["metadata"]["cdmi_version_current"]).status_code == 403
+    assert seen(carol, "o") == before
+    assert patch(carol, "o?value", {"value": "3"}).status_code == 204
+    assert dave.plain("DELETE", seen(carol, "o")["metadata"]["cdmi_version_current"]).status_code == 204
+    assert carol.plain("DELETE", seen(carol, "o")["metadata"]["cdmi_version_current"]).status_code == 204
+    assert seen(carol, "o")["metadata"]["colour"] == "red"
+
+
 @pytest.mark.parametrize("update", ["that it isn't finished", "another encoding"])
 def test_what_is_kept_is_neither_hidden_nor_read_otherwise(carol: Client, update: str) -> None:
     put(carol, "held", {"value": "x", "metadata": {"cdmi_hold_id": ["h"]}})
