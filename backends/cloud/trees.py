@@ -60,6 +60,8 @@ class TreeDoor(ValueDoor):
             if source.object.version is not None and changes.metadata is None:
                 changes = replace(changes, metadata=_of_its_object(source))
             made = self._copy(connection, source, locked, parent, address.names[-1] if address else None, changes)
+            if made.object.kind is ObjectKind.QUEUE:
+                self._start_feed(connection, made.object)
             self._tell_of_tree(connection, Event.COPY, made)
             if made.object.kind is ObjectKind.CONTAINER or made.asked(VERSIONING):
                 self._settle(connection, None, made)

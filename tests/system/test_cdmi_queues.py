@@ -137,6 +137,14 @@ def test_what_is_being_written_is_told_so(client: Client) -> None:
     ]
 
 
+def test_a_copy_of_a_queue_is_filled_if_that_is_asked_for_with_it(client: Client) -> None:
+    client.send("PUT", f"{ROOT}plain", QUEUE, {})
+    made = client.send("PUT", f"{ROOT}q", QUEUE, {"copy": "/plain", **notification()})
+    assert made.status_code == 201, made.text
+    client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "x"})
+    assert (told(client), status(client)) == ([("cdmi_create_complete", "o")], {"cdmi_notification_status": "Current"})
+
+
 def test_a_value_is_told_when_it_is_whole(client: Client) -> None:
     wanted = {"objectName": "", "value": ""}
     listen(client, cdmi_results_specification=wanted)

@@ -120,6 +120,17 @@ def test_holds_stay_behind_and_held_objects_stay_where_they_are(client: Client) 
     assert client.send("DELETE", "/cdmi/copy", DATAOBJECT).status_code == 204
 
 
+def test_a_copy_has_the_holds_that_are_asked_for_with_it(client: Client) -> None:
+    client.send("PUT", "/cdmi/box/small?metadata:cdmi_hold_id", DATAOBJECT, {"metadata": {"cdmi_hold_id": ["theirs"]}})
+    asked = {"cdmi_hold_id": ["ours"], "a": "1"}
+    made = client.send("PUT", "/cdmi/copy", DATAOBJECT, {"copy": "/box/small", "metadata": asked})
+    assert (made.status_code, made.json["metadata"]["cdmi_hold_id"]) == (201, ["ours"])
+    assert client.send("DELETE", "/cdmi/copy", DATAOBJECT).status_code == 403
+    copy = client.send("PUT", "/cdmi/free", DATAOBJECT, {"copy": "/box/small"})
+    assert "cdmi_hold_id" not in copy.json["metadata"]
+    assert client.send("DELETE", "/cdmi/free", DATAOBJECT).status_code == 204
+
+
 def test_a_snapshot_keeps_what_was_there(client: Client) -> None:
     assert client.send("PUT", "/cdmi/box/", CONTAINER, {"snapshot": "monday"}).status_code == 204
     client.plain("PUT", "/cdmi/box/inner/large", b"new")

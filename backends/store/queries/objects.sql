@@ -194,8 +194,10 @@ WITH RECURSIVE tree (id) AS (
         CASE WHEN o.id = %(source)s THEN %(parent)s::uuid ELSE above.copy_id END,
         CASE WHEN o.id = %(source)s THEN %(name)s::text ELSE o.name END,
         o.kind, coalesce(%(owner)s::text, o.owner),
-        CASE WHEN o.id = %(source)s THEN coalesce(%(metadata)s::jsonb, o.metadata) ELSE o.metadata END
-            - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period', 'cdmi_queue_type'],
+        coalesce(
+            CASE WHEN o.id = %(source)s THEN %(metadata)s::jsonb END,
+            o.metadata - ARRAY['cdmi_hold_id', 'cdmi_retention_id', 'cdmi_retention_period', 'cdmi_queue_type']
+        ),
         CASE WHEN o.id = %(source)s THEN coalesce(%(mimetype)s::text, o.mimetype) ELSE o.mimetype END,
         o.encoding, o.completion, o.target, o.value, o.value_file,
         CASE WHEN o.kind = 'queue' THEN 0 ELSE o.size_bytes END, o.written, o.sha256, o.next_position,
