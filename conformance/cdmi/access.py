@@ -49,7 +49,7 @@ def form(server: Server) -> None:
 def set_acl(server: Server) -> None:
     made = guarded(server)
     guard(server, made, [entry("OWNER@", ALL), entry("EVERYONE@", READ_OBJECT)])
-    found = [one["identifier"] for one in server.metadata(made.url)["cdmi_acl"]]
+    found = identifiers(server, made)
     require(found == ["OWNER@", "EVERYONE@"], f"the entries are for {found}, expected OWNER@ and EVERYONE@")
 
 
@@ -108,6 +108,31 @@ def read_rest(server: Server) -> None:
     require("metadata" in found and "objectID" in found, "what may be read is missing")
 
 
+@check("access/read-metadata", "16.1.5, 8.1", "17.2.6, 8.2.5", "So it is for metadata without READ_METADATA.")
+def read_metadata(server: Server) -> None:
+    made = guarded(server)
+    guard(server, made, without(READ_METADATA))
+    for asked in ("metadata", "metadata:colour"):
+        expect(server.get(made.url, "object", asked), {403}, f"{asked} without READ_METADATA")
+
+
+@check("access/read-all-but-metadata", "16.1.5, 8.1", "17.2.6, 8.2.5", "Of all fields the metadata are left out then.")
+def read_all_but_metadata(server: Server) -> None:
+    made = guarded(server)
+    guard(server, made, without(READ_METADATA))
+    found = server.look(made.url, "object")
+    require("metadata" not in found, "the metadata are answered without READ_METADATA")
+    require("value" in found and "objectID" in found, "what may be read is missing")
+
+
+@check("access/read-acl", "16.1.5", "17.2.6", "With READ_ACL cdmi_acl alone is answered without READ_METADATA.")
+def read_acl(server: Server) -> None:
+    made = guarded(server)
+    guard(server, made, without(READ_METADATA))
+    found = server.look(made.url, "object", "metadata:cdmi_acl").get("metadata", {})
+    require(found.keys() == {"cdmi_acl"}, f"the metadata answered are {sorted(found)}, expected cdmi_acl")
+
+
 @check("access/delete", "16.1.5", "17.2.6", "Without DELETE it is answered 403.")
 def delete(server: Server) -> None:
     made = guarded(server)
@@ -139,6 +164,15 @@ def malformed(server: Server) -> None:
         expect(answer, {400}, f"cdmi_acl {acl}")
 
 
+@check("access/names", "16.1.1", "17.2.2", "Types, flags and masks may be the string forms of the tables.")
+def names(server: Server) -> None:
+    made = guarded(server)
+    rights = [("DENY", "WRITE_OBJECT, APPEND_DATA"), ("ALLOW", "ALL_PERMS")]
+    acl = [{"acetype": kind, "identifier": "OWNER@", "aceflags": "NO_FLAGS", "acemask": mask} for kind, mask in rights]
+    guard(server, made, acl)
+    expect(server.update(made.url, "object", {"value": "x"}), {403}, "a new value that is denied by names")
+
+
 @check(
     "access/inherited",
     "9.1, 16.1.6",
@@ -147,12 +181,38 @@ def malformed(server: Server) -> None:
     Level.SHOULD,
 )
 def inherited(server: Server) -> None:
+    found = identifiers(server, child_of_inheriting(server))
+    require("EVERYONE@" in found, f"a new child's entries are for {found}, expected EVERYONE@ too")
+
+
+def child_of_inheriting(server: Server, flags: str = "0x3") -> Thing:
+    """An object in a container with entries for OWNER@, which it inherits, and for EVERYONE@ with these flags."""
     server.needs_system("cdmi_security_access_control")
     outer = server.new_container()
     if not server.claims(outer.fields, "cdmi_acl"):
         raise NotApplicable("the server doesn't claim cdmi_acl")
-    acl = [entry("OWNER@", ALL, flags="0x3"), entry("EVERYONE@", READ_OBJECT, flags="0x3")]
+    acl = [entry("OWNER@", ALL, flags="0x3"), entry("EVERYONE@", READ_OBJECT, flags=flags)]
     answer = server.update(outer.url, "container", {"metadata": {"cdmi_acl": acl}}, "metadata:cdmi_acl")
     expect(answer, CHANGED, "a new cdmi_acl of a container")
-    found = [one["identifier"] for one in server.new_object(parent=outer).fields["metadata"]["cdmi_acl"]]
-    require("EVERYONE@" in found, f"a new child's entries are for {found}, expected EVERYONE@ too")
+    return server.new_object(parent=outer)
+
+
+def identifiers(server: Server, made: Thing) -> list[str]:
+    return [one["identifier"] for one in server.metadata(made.url)["cdmi_acl"]]
+
+
+@check(
+    "access/narrowed", "16.1.1, 16.1.9", "17.2.2, 17.2.10", "An inherited list that is narrowed and sent back is set."
+)
+def narrowed(server: Server) -> None:
+    made = child_of_inheriting(server)
+    shown = server.metadata(made.url)["cdmi_acl"]
+    guard(server, made, [one for one in shown if one["identifier"] == "OWNER@"])
+    found = identifiers(server, made)
+    require(found == ["OWNER@"], f"the entries are for {found}, expected OWNER@ alone")
+
+
+@check("access/no-propagate", "16.1.4", "17.2.5", "An entry with NO_PROPAGATE is not inherited.", Level.SHOULD)
+def no_propagate(server: Server) -> None:
+    found = identifiers(server, child_of_inheriting(server, flags="0x7"))
+    require(found == ["OWNER@"], f"a new child's entries are for {found}, expected OWNER@ alone")

@@ -548,10 +548,14 @@ FAULTS: tuple[CdmiFault, ...] = (
     # access
     F("no ACL shown", ("access/filled-in", "access/form", "access/set", "access/inherited"), answer=fields(lambda f: f.get("metadata", {}).pop("cdmi_acl", None))),
     F("ACL numbers", ("access/form",), answer=fields(lambda f: [one.update(acemask=1) for one in f.get("metadata", {}).get("cdmi_acl", [])] and None)),
-    F("ACLs not obeyed", ("access/write", "access/write-http", "access/write-nothing", "access/write-metadata", "access/read", "access/read-http", "access/read-rest", "access/delete", "access/first-match"), prepare=harmless("permitted", True)),
+    F("ACLs not obeyed", ("access/write", "access/write-http", "access/write-nothing", "access/write-metadata", "access/read", "access/read-http", "access/read-rest", "access/read-metadata", "access/read-all-but-metadata", "access/names", "access/delete", "access/first-match"), prepare=harmless("permitted", True)),
     F("half an update before 403", ("access/write-nothing",), prepare=swap("permit", lambda healthy: lambda node, mask: (node.metadata.update(colour="half"), healthy(node, mask))[1])),
     F("the last entry decides", ("access/first-match",), prepare=swap("permitted", lambda healthy: lambda node, mask: bool(int(node.acl[-1]["acemask"], 16) & mask))),
     F("any ACL", ("access/malformed",), answer=status(204, on("PUT", body="cdmi_acl"), "400")),
+    F("ACLs hidden as the metadata are", ("access/read-acl",), answer=status(403, on("GET", "metadata[:=]cdmi_acl"), "200")),
+    F("ACLs by numbers only", ("access/names",), prepare=swap("number", lambda healthy: lambda given: given if given.startswith("0x") else healthy("refused"))),
+    F("narrowed ACLs dropped", ("access/narrowed",), prepare=swap("checked_acl", lambda healthy: lambda acl: healthy(acl) if len(acl) > 1 else [])),
+    F("NO_PROPAGATE propagates", ("access/no-propagate",), prepare=swap("inherited", lambda healthy: lambda parent: [dict(one) for one in parent.acl] if parent else healthy(parent))),
     F("ACLs not inherited", ("access/inherited",), prepare=swap("inherited", lambda healthy: lambda parent: healthy(None))),
     # queues
     F("queues lack queueValues", ("queues/create", "queues/empty", "queues/enqueue", "queues/dequeue-middle"), answer=fields(lacks("queueValues"))),

@@ -15,6 +15,7 @@ from conformance.cdmi.fields import crc16
 from tests.unit.conformance.http_subject import Refusal
 
 ALL = 0x1F07FF
+ACE_NAMES = {"ALLOW": 0, "DENY": 1, "NO_FLAGS": 0, "ALL_PERMS": ALL, "WRITE_OBJECT": 0x2, "APPEND_DATA": 0x4}
 READ_OBJECT, WRITE_OBJECT, READ_METADATA, WRITE_METADATA, DELETE = 0x1, 0x2, 0x8, 0x10, 0x10000
 SYSTEM_ITEMS = {"cdmi_size", "cdmi_ctime", "cdmi_mtime", "cdmi_atime", "cdmi_mcount", "cdmi_owner"}
 VERSIONING, VERSIONS_COUNT = "cdmi_versioning", "cdmi_versions_count"
@@ -152,7 +153,7 @@ class Store:
         return node
 
     def inherited(self, parent: Node | None) -> list[dict[str, Any]]:
-        found = [one for one in parent.acl if int(one["aceflags"], 16) & 3] if parent else []
+        found = [one for one in parent.acl if int(one["aceflags"], 16) & 7 in (1, 2, 3)] if parent else []
         owner = {"acetype": "0x0", "identifier": "OWNER@", "aceflags": "0x0", "acemask": f"{ALL:#010x}"}
         return [dict(one) for one in found] or [owner]
 
@@ -322,9 +323,16 @@ class Store:
         for one in acl:
             if not isinstance(one, dict) or not {"acetype", "identifier", "aceflags", "acemask"} <= set(one):
                 raise Refusal(400, "no ACE")
-            if not all(re.fullmatch("0x[0-9a-fA-F]+", str(one[name])) for name in ("acetype", "aceflags", "acemask")):
-                raise Refusal(400, "no number")
-        return acl
+        numbers = ("acetype", "aceflags", "acemask")
+        return [{**one, **{name: self.number(str(one[name])) for name in numbers}} for one in acl]
+
+    def number(self, given: str) -> str:
+        words = [word.strip() for word in given.split(",")]
+        if set(words) <= ACE_NAMES.keys():
+            return f"{sum(ACE_NAMES[word] for word in words):#x}"
+        if not re.fullmatch("0x[0-9a-fA-F]+", given):
+            raise Refusal(400, "no number")
+        return given
 
     # -- values ----------------------------------------------------------------------------------
 

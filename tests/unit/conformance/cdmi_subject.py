@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 from backends import scope
 from tests.unit.conformance.cdmi_store import (
     DELETE,
+    READ_METADATA,
     READ_OBJECT,
     RESERVED,
     VERSIONING,
@@ -342,11 +343,11 @@ class Cloud(Store):
     def selected(self, asked: Asked, node: Node, fields: dict[str, Any]) -> dict[str, Any]:
         """Only what the query asks for."""
         if not asked.query:
-            return fields
+            is_shown = self.permitted(node, READ_METADATA)
+            return {name: value for name, value in fields.items() if is_shown or name != "metadata"}
         found: dict[str, Any] = {}
         for name, argument in asked.query:
-            if name == "value" and not self.permitted(node, READ_OBJECT):
-                raise Refusal(403, "not permitted")
+            self.permit_field(node, name, argument)
             if name == "metadata" and argument is not None:
                 start: dict[str, Any] = found.setdefault("metadata", {})
                 start |= {key: value for key, value in fields["metadata"].items() if key.startswith(argument)}
@@ -370,6 +371,12 @@ class Cloud(Store):
         return {k: v for k, v in found.items() if k not in last_fields} | {
             k: found[k] for k in last_fields if k in found
         }
+
+    def permit_field(self, node: Node, name: str, argument: str | None) -> None:
+        if name == "value":
+            self.permit(node, READ_OBJECT)
+        elif name == "metadata" and argument != "cdmi_acl":
+            self.permit(node, READ_METADATA)
 
     def queue_fields(self, node: Node, asked: Asked) -> dict[str, Any]:
         numbers = [number for number, *_ in node.values]
