@@ -20,7 +20,7 @@ from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.cloud import Cloud
 from backends.cloud.trees import TreeDoor
-from backends.objects import Address, Found, ObjectChanges
+from backends.objects import Address, ObjectChanges
 from backends.store.database import Connection, Database
 from backends.values import Values
 from tests.conftest import caller, project, wait_until
@@ -184,8 +184,8 @@ def meanwhile(
     """Begins `act` when `step` of a change of a tree has been taken, and says whether it has to wait then."""
     take, begun = getattr(TreeDoor, step), []
 
-    def taken(door: TreeDoor, connection: Connection, source: Found) -> None:
-        take(door, connection, source)
+    def taken(door: TreeDoor, *about: Any) -> None:
+        take(door, *about)
         monkeypatch.setattr(TreeDoor, step, take)
         future = beside(pool, sql, act)
         begun.append((future, not future.done()))
