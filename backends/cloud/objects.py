@@ -389,6 +389,8 @@ class ObjectDoor(VersionDoor):
         """
         if found.object.kind is not ObjectKind.CONTAINER:
             return
+        # Who writes in it may need the key of his object's container, which is free until he has ended.
+        connection.execute(query("objects.lock_tree"), {"id": found.object.id})
         held, there = (
             {row[0] for row in connection.execute(query("objects.hold_tree"), {"id": found.object.id}).fetchall()}
             for _ in range(2)

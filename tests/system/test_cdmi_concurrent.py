@@ -18,7 +18,7 @@ import falcon.testing
 import pytest
 from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
-from backends.cloud import Cloud
+from backends.cloud import Cloud, door
 from backends.cloud.trees import TreeDoor
 from backends.objects import Address, ObjectChanges
 from backends.store.database import Connection, Database
@@ -159,6 +159,30 @@ def test_a_hold_that_was_acknowledged_keeps_what_it_is_on(
             gone = beside(pool, sql, lambda: client.send(method, "/cdmi/box/", CONTAINER, body))
         assert gone.result().status_code == (403 if method == "DELETE" else 400)
     assert client.plain("GET", "/cdmi/box/it").text == "kept"
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [("DELETE", "box/", None), ("PUT", "new/", {"move": "/box/"})])
+def test_who_writes_in_a_container_that_goes_and_it_do_not_wait_for_each_other(
+    client: Client,
+    other: Cloud,
+    sql: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: dict[str, str] | None,
+) -> None:
+    """Whose row of two would be held first is by their IDs."""
+    box = client.send("PUT", f"{TWO}/box/", CONTAINER, {}).json["objectID"]
+    names = map(str, range(100))
+    it = next(n for n in names if client.send("PUT", f"{TWO}/box/{n}", DATAOBJECT, {}).json["objectID"][16:] > box[16:])
+    monkeypatch.setattr(door, "Deadlocked", ())
+    found = other.find_object(Address(("box", it)))
+    with ThreadPoolExecutor(1) as pool:
+        with other.atomically():
+            other.change_object(found, lambda _: ObjectChanges({"a": "1"}))
+            gone = beside(pool, sql, lambda: client.send(method, f"{TWO}/{path}", CONTAINER, body))
+            other.change_object(found, lambda _: ObjectChanges({"a": "2"}))
+        assert gone.result().status_code in (201, 204)
 
 
 def test_a_hold_on_what_is_being_deleted_is_not_acknowledged(client: Client, other: Cloud, sql: Connection) -> None:

@@ -448,7 +448,7 @@ def test_a_query_goes_with_its_queue(client: Client) -> None:
 
 
 def test_who_loses_a_deadlock_begins_again(client: Client, sql: Connection, database: Database) -> None:
-    """A container goes with its queue, which is told, while what changes an object of it comes to tell the queue."""
+    """A container goes with its queue while somebody who has the queue comes to change an object in it."""
     listen(client, "box/q")
     client.send("PUT", f"{ROOT}box/o", DATAOBJECT, {"value": "x"})
 
@@ -460,10 +460,10 @@ def test_who_loses_a_deadlock_begins_again(client: Client, sql: Connection, data
     with ThreadPoolExecutor(1) as threads:
         with database.connection() as other, other.transaction():
             other.execute("SET LOCAL deadlock_timeout = '1min'")  # so that it isn't this one that loses
-            other.execute("UPDATE stored_object SET modifications = modifications + 1 WHERE id = %s", [changed])
+            other.execute("UPDATE stored_object SET modifications = modifications + 1 WHERE id = %s", [queue])
             deleting = threads.submit(client.send, "DELETE", f"{ROOT}box/", CONTAINER)
             wait_until(lambda: sql.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None)
-            other.execute("UPDATE stored_object SET modifications = modifications + 1 WHERE id = %s", [queue])
+            other.execute("UPDATE stored_object SET modifications = modifications + 1 WHERE id = %s", [changed])
         assert deleting.result().status_code == 204
     assert client.send("GET", f"{ROOT}box/", CONTAINER).status_code == 404
 
