@@ -72,7 +72,9 @@ def select(call: Call, rights: AceMask, fields: dict[str, Any]) -> dict[str, Any
         name: value for name, value in fields.items() if name in call.selection and rights & _rights_to(call, name)
     }
     withheld = [asked.name for asked in call.selection if not rights & _rights_to(call, asked.name)]
-    if not rights & READING or (withheld and not chosen):
+    # A value isn't among the fields: it is sent after them.
+    has_value = "value" in call.selection and "value" not in withheld
+    if not rights & READING or (withheld and not chosen and not has_value):
         what = " and ".join(withheld) or "anything of it"
         raise NotAllowed(f"the access control list doesn't let the caller read {what}")
     return chosen

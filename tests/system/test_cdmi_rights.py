@@ -232,6 +232,11 @@ def test_a_value_that_may_not_be_read_is_403_on_its_own(carol: Client, dave: Cli
     assert get(dave, f"o?{asked}&objectName").json == {"objectName": "o"}
 
 
+def test_a_value_is_read_without_the_metadata_that_were_asked_for_with_it(carol: Client, dave: Client) -> None:
+    put(carol, "o", {"value": "for all", **own(OWNERS, ("GROUP@", AceMask.READ_OBJECT, 0))})
+    assert get(dave, "o?value&metadata").json == {"value": "for all"}
+
+
 @pytest.mark.parametrize("asked", ["children", "childrenrange", "snapshots"])
 def test_what_is_in_a_container_is_403_on_its_own(carol: Client, dave: Client, asked: str) -> None:
     put(carol, "c/", own(OWNERS, ("GROUP@", AceMask.READ_METADATA, 0)))
