@@ -468,7 +468,8 @@ class ObjectDoor(VersionDoor):
             if reason is not None:
                 of = "it is in" if one.kind is ObjectKind.CONTAINER else "it is a version of"
                 what = "it" if one is found.object else f"the {one.kind} {one.name or ''!r} that {of}"
-                raise NotAllowed(f"{what} can't be changed or deleted: {_told(reason, found)}")
+                told = _told(reason, found if one is found.object else self._find(Address(start=one.id)))
+                raise NotAllowed(f"{what} can't be changed or deleted: {told}")
 
     def _delete_rows(self, connection: Connection, name: str, found: Found) -> None:
         """By the query of that name, with the files that values were in."""

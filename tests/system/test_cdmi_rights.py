@@ -635,6 +635,15 @@ def test_why_something_is_kept_is_told_to_who_may_read_its_metadata(
     assert ("kept" in refused.text) is (given == LETTING_GO)
 
 
+def test_the_hold_of_a_container_is_told_to_who_may_read_its_metadata(carol: Client, dave: Client) -> None:
+    put(carol, "box/", own(OWNERS))
+    put(carol, "box/o", {"value": "x", **own(OWNERS, ("GROUP@", ALL_PERMS, 0))})
+    assert patch(carol, "box/?metadata=cdmi_hold_id", {"metadata": KEPT}).status_code == 204
+    refused = {who: patch(who, "box/o", {"value": "y"}) for who in (carol, dave)}
+    assert [found.status_code for found in refused.values()] == [403, 403]
+    assert ["case-smith" in found.text for found in refused.values()] == [True, False]
+
+
 def test_the_list_that_the_standard_prints_is_taken_and_obeyed(carol: Client, dave: Client) -> None:
     flags = "OBJECT_INHERIT, CONTAINER_INHERIT"
     acl = [
