@@ -231,6 +231,7 @@ class NamedDiskDoor(DiskDoor):
         with self._change() as connection:
             size_bytes = wishes.get("size_bytes", disk.size_bytes)
             if size_bytes < disk.size_bytes:
+                self.require_of_disk(disk.id, AceMask.WRITE_METADATA)  # the refusal tells the size
                 raise Invalid(f"cdmi_assignedsize is {size_bytes}: a disk of {disk.size_bytes} bytes can only grow")
             if any(getattr(disk, name) != value for name, value in wishes.items()):
                 self.update_disk(disk.id, cast(DiskChanges, wishes))

@@ -85,6 +85,7 @@ def test_who_may_only_read_changes_nothing_of_disks(
         ("PUT", "/cdmi/disks/data/", CONTAINER, {"field": "own"}),
         ("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize", CONTAINER,
          {"metadata": {"cdmi_assignedsize": str(2 * GIB)}}),
+        ("PUT", "/cdmi/disks/data/?metadata:cdmi_assignedsize", CONTAINER, {"metadata": {"cdmi_assignedsize": "1"}}),
         ("PUT", "/cdmi/disks/data/", CONTAINER, {"exports": {}}),
         ("PUT", "/cdmi/disks/data/", CONTAINER, {"snapshot": "now"}),
         ("PUT", bytes_of_it, DATAOBJECT, {"value": "x"}),
