@@ -123,8 +123,8 @@ def _versioned_texts(call: Call, found: Found, fields: dict[str, Any]) -> Iterat
 
 def _container_texts(call: Call, found: Found, fields: dict[str, Any], depth: int) -> Iterator[bytes]:
     readable = []
-    for child in call.cloud.children(found):
-        one = call.cloud.find_itself(found.address.child(child.name))
+    for name, _ in call.cloud.child_names(found):
+        one = call.cloud.find_itself(found.address.child(name))
         if one.rights & AceMask.READ_OBJECT and one.rights & AceMask.READ_METADATA:
             readable.append(one.address)
     fields["childrenrange"] = ranges.whole(len(readable))

@@ -210,7 +210,7 @@ class ObjectDoor(VersionDoor):
         with self._kept(value) as parts, self._change() as connection:
             found = self._hold(connection, found)
             self._require_writing(found, valued=value is not None)
-            changes = change(found)
+            changes = own_changes(change(found), found.acl)
             self._check_change(found, changes, valued=value is not None)
             self._check_condition(found)
             if value is None and _says_nothing(changes, found.object):
@@ -423,7 +423,7 @@ class ObjectDoor(VersionDoor):
         elif changes.metadata is None and not found.rights & WRITING:
             self.require(found, AceMask.WRITE_OBJECT)
         if changes.metadata is not None:
-            self._check_metadata_change(found, own_metadata(changes.metadata, found.acl), now)
+            self._check_metadata_change(found, changes.metadata, now)
         if changes.fields not in (None, old.fields):
             self.require(found, AceMask.WRITE_METADATA)
             self._refuse_kept(found, now)
@@ -551,7 +551,7 @@ class ObjectDoor(VersionDoor):
             query("objects.change"),
             {
                 "id": found.object.id,
-                "metadata": None if changes.metadata is None else Jsonb(own_metadata(changes.metadata, found.acl)),
+                "metadata": None if changes.metadata is None else Jsonb(changes.metadata),
                 "mimetype": changes.mimetype,
                 "encoding": None if changes.encoding is None else changes.encoding.value,
                 "fields": None if changes.fields is None else Jsonb(changes.fields),

@@ -84,7 +84,7 @@ class TreeDoor(ValueDoor):
             target = self._hold(connection, target)
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
             self._require_writing(target, valued=is_dataobject)
-            changes = _as_in(source.object, target.object, change(source, target))
+            changes = own_changes(_as_in(source.object, target.object, change(source, target)), target.acl)
             target = self._changeable(connection, target, changes, valued=is_dataobject)
             is_container = target.object.kind is ObjectKind.CONTAINER
             if is_dataobject:

@@ -13,7 +13,7 @@ from psycopg.types.multirange import Multirange
 
 from backends import quotas
 from backends.cloud.door import once_more
-from backends.cloud.objects import ObjectDoor, multirange
+from backends.cloud.objects import ObjectDoor, multirange, own_changes
 from backends.errors import Conflict, Invalid
 from backends.objects import (
     COMPLETE,
@@ -111,7 +111,7 @@ class ValueDoor(ObjectDoor):
         with self._values.receive() as new, self._change() as connection:
             found = self._hold(connection, found)
             self._require_writing(found, valued=True)
-            changes = change(found)
+            changes = own_changes(change(found), found.acl)
             found = self._changeable(connection, found, changes, valued=True)
             old = found.object
             in_place = old.completion == PROCESSING and self._is_only(connection, old.value_file)
