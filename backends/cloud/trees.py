@@ -39,6 +39,7 @@ from backends.store.database import Connection, query
 
 NOT_COPIED = frozenset({"cdmi_acl", *retention.RIGHTS, *OF_VERSIONING})
 """What stays with an object that a copy replaces."""
+READING = AceMask.READ_OBJECT | AceMask.READ_METADATA
 
 
 class TreeDoor(ValueDoor):
@@ -48,11 +49,9 @@ class TreeDoor(ValueDoor):
     def copy_object(self, source: Found, address: Address | None, change: Change = unchanged) -> Found:
         """With all that is below it, but without snapshots, holds and retention; it is the caller's."""
         with self._change() as connection:
-            locked = self._share(connection, source)
-            source = self._find(source.address)
+            source, locked = self._share(connection, source, AceMask.READ_ACL)
             parent = self.may_create(address, source.object.kind) if address else None
             self._refuse_inside(source, parent)
-            self._require_readable(connection, source, AceMask.READ_ACL)
             changes = change(source)
             check_metadata(changes.metadata or {})
             if changes.metadata is None and "cdmi_acl" in _listed(source).metadata:
@@ -77,10 +76,8 @@ class TreeDoor(ValueDoor):
         with self._change() as connection:
             for one in sorted((source, target), key=lambda found: _listed(found).id):
                 self._lock(connection, one)
-            source = self._find(source.address)
+            source, locked = self._share(connection, self._find(source.address), AceMask.READ_ACL)
             self._refuse_inside(source, target)
-            locked = self._share(connection, source)
-            self._require_readable(connection, source, AceMask.READ_ACL)
             target = self._hold(connection, target)
             is_dataobject = target.object.kind is ObjectKind.DATAOBJECT
             self._require_writing(target, valued=is_dataobject)
@@ -171,8 +168,7 @@ class TreeDoor(ValueDoor):
             if container.names is not None and SNAPSHOTS in container.names:
                 raise Invalid("a snapshot has no snapshots")
             self.require(container, AceMask.ADD_SUBCONTAINER)
-            locked = self._share(connection, container)
-            self._require_readable(connection, container, AceMask(0))
+            container, locked = self._share(connection, container, AceMask(0))
             folder = self._ensure_snapshots(connection, container)
             try:
                 old = self._find(folder.address.child(name))
@@ -254,21 +250,23 @@ class TreeDoor(ValueDoor):
             raise NotFound("the container has just been deleted") from None
         return self._find(Address(start=copy_id))
 
-    def _share(self, connection: Connection, source: Found) -> Sequence[UUID]:
-        """Locks what is to be copied. What comes later isn't: nobody has judged it.
+    def _share(self, connection: Connection, source: Found, of_lists: AceMask) -> tuple[Found, Sequence[UUID]]:
+        """What is to be copied, locked, if the caller may read it. What comes later isn't judged and isn't copied.
 
         Whoever replaces a value waits, and then sees that its file is shared.
         """
+        self.require(source, READING)
         rows = connection.execute(query("objects.lock_tree"), {"id": source.object.id}).fetchall()
+        source = self._find(source.address)
+        self._require_readable(connection, source, of_lists)
         if any(row[1] != COMPLETE for row in rows):
             raise Conflict("what is to be copied is still being written")
-        return [row[0] for row in rows]
+        return source, [row[0] for row in rows]
 
     def _require_readable(self, connection: Connection, source: Found, of_lists: AceMask) -> None:
         """`of_lists` is what it takes of that below it which has an access list of its own."""
-        right = AceMask.READ_OBJECT | AceMask.READ_METADATA
-        self.require(source, right)
-        self._require_below(connection, source, right, AceMask(0), of_lists)
+        self.require(source, READING)
+        self._require_below(connection, source, READING, AceMask(0), of_lists)
 
     @staticmethod
     def _refuse_inside(source: Found, parent: Found | None) -> None:

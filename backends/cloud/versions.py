@@ -99,7 +99,7 @@ class VersionDoor(WayDoor):
         }
         is_tree = after.object.kind is ObjectKind.CONTAINER
         if is_tree:
-            connection.execute(_ruled("versions.lock"), rules)
+            connection.execute(query("objects.lock_tree"), rules)
         made = connection.execute(_ruled("versions.make"), rules).fetchall()
         if is_tree or (before is not None and _expiry(before) != _expiry(after)):
             connection.execute(_ruled("versions.expire"), rules)

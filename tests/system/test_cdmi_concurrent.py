@@ -48,8 +48,8 @@ def other(client: Client) -> Cloud:
     return Cloud(client.database, client.caller, {}, "small", Values(client.folder))
 
 
-def waits(sql: Connection) -> bool:
-    return sql.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None
+def waits(sql: Connection, number: int = 1) -> bool:
+    return len(sql.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall()) >= number
 
 
 def beside(pool: ThreadPoolExecutor, sql: Connection, act: Callable[[], Any]) -> Future[Any]:
@@ -183,6 +183,28 @@ def test_who_writes_in_a_container_that_goes_and_it_do_not_wait_for_each_other(
             gone = beside(pool, sql, lambda: client.send(method, f"{TWO}/{path}", CONTAINER, body))
             other.change_object(found, lambda _: ObjectChanges({"a": "2"}))
         assert gone.result().status_code in (201, 204)
+
+
+def test_limits_of_versions_and_a_copy_of_what_they_are_about_do_not_wait_for_each_other(
+    client: Client, other: Cloud, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their IDs the deeper of two objects would be locked first, from the top down it is the last."""
+    for path in ("box", "box/sub", "box/sub/in"):
+        client.send("PUT", f"{TWO}/{path}/", CONTAINER, {})
+    deep = client.send("PUT", f"{TWO}/box/sub/in/it", DATAOBJECT, {}).json["objectID"][16:]
+    names = map(str, range(100))
+    high = next(
+        n for n in names if client.send("PUT", f"{TWO}/box/sub/{n}", DATAOBJECT, {}).json["objectID"][16:] > deep
+    )
+    monkeypatch.setattr(door, "Deadlocked", ())
+    limits = {"metadata": {"cdmi_versioning": "all", "cdmi_versions_count": "1"}}
+    with ThreadPoolExecutor(2) as pool:
+        with other.atomically():
+            other.change_object(other.find_object(Address(("box", "sub", high))), lambda _: ObjectChanges({"a": "1"}))
+            copied = beside(pool, sql, lambda: client.send("PUT", f"{TWO}/new/", CONTAINER, {"copy": "/box/sub/"}))
+            limited = pool.submit(lambda: client.send("PATCH", f"{TWO}/box/?metadata", CONTAINER, limits))
+            wait_until(lambda: limited.done() or waits(sql, 2))
+        assert (copied.result().status_code, limited.result().status_code) == (201, 204)
 
 
 def test_a_hold_on_what_is_being_deleted_is_not_acknowledged(client: Client, other: Cloud, sql: Connection) -> None:

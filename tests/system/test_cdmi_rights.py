@@ -635,6 +635,14 @@ def test_why_something_is_kept_is_told_to_who_may_read_its_metadata(
     assert ("kept" in refused.text) is (given == LETTING_GO)
 
 
+@pytest.mark.parametrize("given", [AceMask(0), ALL_PERMS])
+def test_what_is_still_being_written_is_told_to_who_may_copy_it(carol: Client, dave: Client, given: AceMask) -> None:
+    put(carol, "box/", own(OWNERS, ("GROUP@", given, TO_ALL)))
+    assert carol.plain("PUT", f"{ROOT}box/o", b"half", X_CDMI_Partial="true").status_code in (201, 202)
+    refused = put(dave, "new/", {"copy": "/box/"})
+    assert (refused.status_code, "written" in refused.text) == ((409, True) if given else (400, False)), refused.text
+
+
 def test_the_hold_of_a_container_is_told_to_who_may_read_its_metadata(carol: Client, dave: Client) -> None:
     put(carol, "box/", own(OWNERS))
     put(carol, "box/o", {"value": "x", **own(OWNERS, ("GROUP@", ALL_PERMS, 0))})

@@ -16,12 +16,6 @@ WITH RECURSIVE below (id, was, level, most, age, size) AS (
     FROM below
 )
 
--- name: lock
--- Whoever changes versions has their data object's row.
-{below}
-SELECT o.id FROM ruled JOIN stored_object o ON o.id = ruled.id WHERE o.kind = 'dataobject'
-ORDER BY o.id FOR NO KEY UPDATE OF o
-
 -- name: make
 {below}, due AS (
     SELECT o.id, ruled.age
