@@ -27,6 +27,7 @@ from altostratus.settings import Settings
 from altostratus.supervisor import libvirt_children, start
 from backends.store.database import Database
 from tests.conftest import let_others_enter, new_database, repository, wait_until
+from tests.system.cdmi_users import admin, carol, dave, users  # noqa: F401
 from tests.system.namespaces import host_namespace, make_guest, networks, networks_folder, outside  # noqa: F401
 from tests.system.worlds import Worlds
 

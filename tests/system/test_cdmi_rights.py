@@ -5,22 +5,32 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import falcon.testing
 import pytest
-from cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
 
 from backends.acl import ALL_PERMS, AceMask
 from backends.cloud.objects import ObjectDoor
-from backends.model import Role
 from backends.objects import Found
 from backends.store.database import Connection, Database
-from tests.conftest import member, project
+from tests.system.cdmi_client import CONTAINER, DATAOBJECT, QUEUE, Client
+from tests.system.cdmi_users import (
+    ONLY,
+    OWNERS,
+    READING,
+    ROOT,
+    TO_ALL,
+    TO_CONTAINERS,
+    TO_OBJECTS,
+    entries,
+    own,
+    patch,
+    put,
+    seen,
+    value,
+)
 
-ROOT = "/cdmi/2.0.0/"
 RIGHTS = (
     AceMask.READ_OBJECT,
     AceMask.WRITE_OBJECT,
@@ -33,64 +43,12 @@ RIGHTS = (
     AceMask.DELETE,
     AceMask.WRITE_ACL,
 )
-READING = AceMask.READ_OBJECT | AceMask.READ_METADATA
-TO_ALL, TO_OBJECTS, TO_CONTAINERS, ONLY = 0x3, 0x1, 0x2, 0x8
-OWNERS = ("OWNER@", ALL_PERMS, TO_ALL)
-
-
-def entries(*given: tuple[str, AceMask, int]) -> list[dict[str, str]]:
-    return [
-        {"acetype": "0x0", "identifier": who, "acemask": f"{mask:#x}", "aceflags": f"{flags:#x}"}
-        for who, mask, flags in given
-    ]
-
-
-def own(*given: tuple[str, AceMask, int]) -> dict[str, Any]:
-    return {"metadata": {"cdmi_acl": entries(*given)}}
 
 
 @pytest.fixture(scope="module")
 def database(shared_database: Database) -> Database:
     """One for all tests here: each has a project of its own."""
     return shared_database
-
-
-@pytest.fixture
-def users(database: Database, sql: Connection, tmp_path: Path) -> tuple[Client, Client, Client]:
-    """Three of one project, of whom the last is its admin."""
-    mine = project(sql, f"mine {uuid4()}")
-    first, second = (Client(database, member(sql, mine), tmp_path) for _ in range(2))
-    return first, second, Client(database, member(sql, mine, role=Role.PROJECT_ADMIN), tmp_path)
-
-
-@pytest.fixture
-def carol(users: tuple[Client, Client, Client]) -> Client:
-    return users[0]
-
-
-@pytest.fixture
-def dave(users: tuple[Client, Client, Client]) -> Client:
-    return users[1]
-
-
-@pytest.fixture
-def admin(users: tuple[Client, Client, Client]) -> Client:
-    return users[2]
-
-
-def put(client: Client, path: str, body: Any) -> falcon.testing.Result:
-    return client.send("PUT", ROOT + path, CONTAINER if path.endswith("/") else DATAOBJECT, body)
-
-
-def patch(client: Client, path: str, body: Any, **headers: str) -> falcon.testing.Result:
-    path, _, query = path.partition("?")
-    kind = CONTAINER if path.endswith("/") else DATAOBJECT
-    return client.send("PATCH", f"{ROOT}{path}?{query}", kind, body, **headers)
-
-
-def value(client: Client, path: str) -> str | int:
-    answer = client.plain("GET", ROOT + path)
-    return answer.text if answer.status_code == 200 else answer.status_code
 
 
 TREES = {
@@ -341,12 +299,6 @@ UPDATES: dict[str, tuple[AceMask, dict[str, Any]]] = {
 MOVE = READING | AceMask.DELETE
 
 
-def seen(client: Client, path: str) -> dict[str, Any]:
-    """All of it that doesn't tell whether somebody has looked."""
-    found: dict[str, Any] = client.send("GET", ROOT + path, DATAOBJECT).json
-    return found
-
-
 @pytest.mark.parametrize("missing", RIGHTS, ids=lambda right: str(right.name))
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("how", ["update", "move"])
@@ -542,166 +494,6 @@ def test_an_unfinished_object_on_hold_can_be_finished(carol: Client) -> None:
     assert value(carol, "o") == "x"
 
 
-CHANGES = {
-    "DELETE": lambda dave, **headers: dave.plain("DELETE", f"{ROOT}o", **headers),
-    "PATCH": lambda dave, **headers: patch(dave, "o", {"metadata": {}}, **headers),
-    "PUT": lambda dave, **headers: dave.send("PUT", f"{ROOT}o", DATAOBJECT, {"value": "y"}, **headers),
-    "plain PUT": lambda dave, **headers: dave.plain("PUT", f"{ROOT}o", b"y", **headers),
-    "a range": lambda dave, **headers: patch(dave, "o?value=0-0", {"value": "eQ=="}, **headers),
-    "copy": lambda dave, **headers: patch(dave, "o", {"copy": "/other"}, **headers),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_precondition_tells_nothing_to_who_may_not_make_the_change(carol: Client, dave: Client, change: str) -> None:
-    put(dave, "other", {"value": "y"})
-    put(carol, "o", {"value": "x", **own(OWNERS)})
-    refused = 400 if change == "copy" else 403
-    for headers in ({"If_Match": '"no"'}, {"If_None_Match": "*"}):
-        assert CHANGES[change](dave, **headers).status_code == refused
-        assert CHANGES[change](carol, **headers).status_code == 412
-    assert value(carol, "o") == "x"
-
-
-def test_a_precondition_of_a_queue_tells_nothing_either(carol: Client, dave: Client) -> None:
-    assert carol.send("PUT", f"{ROOT}q", QUEUE, own(OWNERS)).status_code == 201
-    for client, refused in ((dave, 403), (carol, 412)):
-        assert client.send("POST", f"{ROOT}q", QUEUE, {"value": ["a"]}, If_Match='"no"').status_code == refused
-        assert client.plain("DELETE", f"{ROOT}q?values", If_Match='"no"').status_code == refused
-
-
-def test_a_queue_with_values_is_deserialized_where_there_is_none(carol: Client) -> None:
-    arrays = {"value": ["a"], "valuetransferencoding": ["utf-8"], "mimetype": ["text/plain"]}
-    queue = json.dumps({"objectType": QUEUE, "metadata": {}, **arrays}).encode()
-    body = {"deserializevalue": base64.b64encode(queue).decode()}
-    assert carol.send("PUT", f"{ROOT}q", QUEUE, body, If_None_Match="*").status_code == 201
-    assert carol.send("GET", f"{ROOT}q?value", QUEUE).json == {"value": ["a"]}
-
-
-@pytest.mark.parametrize("given", [AceMask(0), AceMask.WRITE_METADATA | AceMask.WRITE_ACL])
-@pytest.mark.parametrize(
-    "new",
-    [
-        {"value": '{"a": 1}'},
-        {"value": "abc"},
-        {"value": "/w==", "valuetransferencoding": "base64"},
-        {"value": "a" * 100_000, "valuetransferencoding": "base64"},
-    ],
-    ids=["object", "text", "bytes", "large"],
-)
-def test_an_encoding_tells_nothing_of_a_value_to_who_may_not_write_it(
-    carol: Client, dave: Client, new: dict[str, Any], given: AceMask
-) -> None:
-    put(carol, "o", {**new, **own(OWNERS, ("GROUP@", given, 0))})
-    before = seen(carol, "o")
-    encodings = {"utf-8", "json", "base64"} - {new.get("valuetransferencoding", "utf-8")}
-    assert {patch(dave, "o", {"valuetransferencoding": one}).status_code for one in encodings} == {403}
-    assert seen(carol, "o") == before
-
-
-def test_what_an_object_has_is_not_told_by_how_much_more_fits(carol: Client, dave: Client) -> None:
-    much = {"a": "x" * 4000}
-    put(carol, "o", {"value": "x", "vendor": "x" * 60_000, "metadata": {**much, **own(OWNERS)["metadata"]}})
-    more = {"vendors": "x" * 60_000, "metadata": {f"more{number}": "x" * 4000 for number in range(100)}}
-    named = "&".join(f"metadata={name}" for name in more["metadata"])
-    for query in ("", f"?{named}"):
-        assert (patch(dave, f"o{query}", more).status_code, patch(carol, f"o{query}", more).status_code) == (403, 400)
-    assert put(dave, "n", {"copy": "/o", **more}).text == put(dave, "n", {"copy": "/o"}).text
-    assert put(dave, "n", {"move": "/o", **more}).text == put(dave, "n", {"move": "/o"}).text
-
-
-KEPT: dict[str, Any] = {"cdmi_hold_id": ["case-smith"]}
-LETTING_GO = AceMask.DELETE | AceMask.DELETE_OBJECT | AceMask.READ_OBJECT
-
-
-@pytest.mark.parametrize("where", ["o", "box/", "box/o"])
-@pytest.mark.parametrize("how", ["delete", "move"])
-@pytest.mark.parametrize("given", [AceMask(0), LETTING_GO, LETTING_GO | AceMask.READ_METADATA])
-def test_why_something_is_kept_is_told_to_who_may_read_its_metadata(
-    carol: Client, dave: Client, where: str, how: str, given: AceMask
-) -> None:
-    acl = own(OWNERS, ("GROUP@", ALL_PERMS if where == "box/o" else given, 0))["metadata"]["cdmi_acl"]
-    path = where.removesuffix("o") if where == "box/o" else where
-    if path.endswith("/"):
-        put(carol, path, {"metadata": {"cdmi_acl": acl, **(KEPT if where == "box/" else {})}})
-    if where != "box/":
-        put(carol, where, {"value": "x", "metadata": {**KEPT, **own(OWNERS, ("GROUP@", given, 0))["metadata"]}})
-    if how == "delete":
-        refused = dave.plain("DELETE", ROOT + path)
-    else:
-        refused = put(dave, "new/" if path.endswith("/") else "new", {"move": f"/{path}"})
-    assert refused.status_code == (403 if how == "delete" else 400)
-    assert ("case-smith" in refused.text) is bool(given & AceMask.READ_METADATA)
-    assert ("kept" in refused.text) is (given == LETTING_GO)
-
-
-@pytest.mark.parametrize("given", [AceMask(0), ALL_PERMS])
-def test_what_is_still_being_written_is_told_to_who_may_copy_it(carol: Client, dave: Client, given: AceMask) -> None:
-    put(carol, "box/", own(OWNERS, ("GROUP@", given, TO_ALL)))
-    assert carol.plain("PUT", f"{ROOT}box/o", b"half", X_CDMI_Partial="true").status_code in (201, 202)
-    refused = put(dave, "new/", {"copy": "/box/"})
-    assert (refused.status_code, "written" in refused.text) == ((409, True) if given else (400, False)), refused.text
-
-
-def test_the_hold_of_a_container_is_told_to_who_may_read_its_metadata(carol: Client, dave: Client) -> None:
-    put(carol, "box/", own(OWNERS))
-    put(carol, "box/o", {"value": "x", **own(OWNERS, ("GROUP@", ALL_PERMS, 0))})
-    assert patch(carol, "box/?metadata=cdmi_hold_id", {"metadata": KEPT}).status_code == 204
-    refused = {who: patch(who, "box/o", {"value": "y"}) for who in (carol, dave)}
-    assert [found.status_code for found in refused.values()] == [403, 403]
-    assert ["case-smith" in found.text for found in refused.values()] == [True, False]
-
-
-def test_the_list_that_the_standard_prints_is_taken_and_obeyed(carol: Client, dave: Client) -> None:
-    flags = "OBJECT_INHERIT, CONTAINER_INHERIT"
-    acl = [
-        {"acetype": "ALLOW", "identifier": "OWNER@", "aceflags": flags, "acemask": "ALL_PERMS"},
-        {"acetype": "ALLOW", "identifier": "AUTHENTICATED@", "aceflags": flags, "acemask": "READ"},
-    ]
-    assert put(carol, "box/", {"metadata": {"cdmi_acl": acl}}).status_code == 201
-    put(carol, "box/o", {"value": "carol's"})
-    assert value(dave, "box/o") == "carol's"
-    assert dave.plain("PUT", f"{ROOT}box/o", b"dave's").status_code == 403
-
-
-def test_an_entry_that_is_not_propagated_is_about_its_container_alone(carol: Client, dave: Client) -> None:
-    put(carol, "box/", own(OWNERS, ("GROUP@", ALL_PERMS, TO_ALL | 0x4)))
-    put(carol, "box/o", {"value": "carol's"})
-    put(carol, "box/in/", {})
-    assert dave.plain("GET", f"{ROOT}box/").text == "in/\no\n"
-    assert (value(dave, "box/o"), value(dave, "box/in/")) == (403, 403)
-
-
-def test_a_reference_leads_who_may_read_it(carol: Client, dave: Client) -> None:
-    put(carol, "box/", own(OWNERS))
-    put(carol, "box/link", {"reference": "https://example.com/?token=secret"})
-    for path in ("box/link", "box/link/x"):
-        for method in ("GET", "PUT", "PATCH", "POST"):
-            refused = dave.plain(method, ROOT + path, Content_Type="text/plain", Content_Range="bytes 0-0/*")
-            assert (refused.status_code, refused.headers.get("Location")) == (403, None), (method, path)
-        assert carol.plain("GET", ROOT + path).status_code == 302
-    for field in ("copy", "move", "serialize"):
-        refused = put(dave, "new", {field: "/box/link"})
-        assert (refused.status_code, "secret" in refused.text) == (400, False)
-
-
-@pytest.mark.parametrize("path", ["o", "c/"])
-def test_what_is_put_in_place_of_an_object_keeps_its_list(carol: Client, dave: Client, path: str) -> None:
-    writing = ("GROUP@", ALL_PERMS & ~AceMask.WRITE_ACL, 0)
-    put(carol, path, own(OWNERS))
-    assert put(carol, path, {"metadata": {"b": "2"}}).status_code == 201
-    assert dave.plain("GET", ROOT + path).status_code == 403
-    assert put(carol, path, own(OWNERS, writing)).status_code == 201
-    assert put(dave, path, {"metadata": {"b": "3"}}).status_code == 201
-    assert put(dave, path, own(OWNERS, ("GROUP@", ALL_PERMS, 0))).status_code == 403
-    assert put(dave, path, {"metadata": {"cdmi_acl": None}}).status_code == 403
-    kind = CONTAINER if path == "c/" else DATAOBJECT
-    metadata = carol.send("GET", ROOT + path, kind).json["metadata"]
-    assert (metadata["b"], metadata["cdmi_acl"]) == ("3", entries(OWNERS, writing))
-    assert put(carol, path, {"metadata": {"cdmi_acl": None}}).status_code == 201
-    assert put(dave, path, {}).status_code == 201
-
-
 @pytest.mark.parametrize(
     "items",
     [
@@ -737,105 +529,9 @@ def test_who_may_not_delete_an_object_does_not_make_its_versions_go(
     assert patch(dave, f"{path}?{asked}", {"metadata": {}}).status_code == 204, "all is kept again"
 
 
-def list_of(client: Client, path: str) -> list[dict[str, str]]:
-    kind = CONTAINER if path.endswith("/") else DATAOBJECT
-    metadata = client.send("GET", f"{ROOT}{path}?metadata=cdmi_acl", kind).json["metadata"]
-    acl: list[dict[str, str]] = metadata["cdmi_acl"]
-    return acl
-
-
-def only_owners(acl: list[dict[str, str]]) -> dict[str, Any]:
-    return {"metadata": {"cdmi_acl": [entry for entry in acl if entry["identifier"] == "OWNER@"]}}
-
-
-@pytest.mark.parametrize("path", ["o", "c/"])
-@pytest.mark.parametrize("how", ["update", "create", "copy", "move"])
-def test_an_inherited_list_that_was_narrowed_is_the_objects_own(
-    carol: Client, dave: Client, how: str, path: str
-) -> None:
-    put(carol, path, {})
-    shown = list_of(carol, path)
-    narrowed = only_owners(shown)
-    at = path if how == "update" else f"new{path}"
-    match how:
-        case "update":
-            answer = patch(carol, f"{path}?metadata=cdmi_acl", narrowed)
-        case "create":
-            answer = put(carol, at, narrowed)
-        case _:
-            answer = put(carol, at, {how: f"/{path}", **narrowed})
-    assert answer.status_code in (201, 204), answer.text
-    flags = "0x3" if path == "c/" else "0x0"
-    assert list_of(carol, at) == [{**narrowed["metadata"]["cdmi_acl"][0], "aceflags": flags}]
-    assert dave.plain("GET", ROOT + at).status_code == 403
-    assert patch(carol, f"{at}?metadata=cdmi_acl", {"metadata": {"cdmi_acl": shown}}).status_code == 204
-    assert dave.plain("GET", ROOT + at).status_code == 200
-
-
-@pytest.mark.parametrize("how", ["update", "create", "copy", "move"])
-def test_an_inherited_list_that_is_sent_back_stays_inherited(carol: Client, dave: Client, how: str) -> None:
-    put(carol, "box/", {})
-    put(carol, "box/o", {})
-    back = {"metadata": {"cdmi_acl": list_of(carol, "box/o")}}
-    at = "box/o" if how == "update" else "box/new"
-    match how:
-        case "update":
-            answer = patch(carol, "box/o?metadata=cdmi_acl", back)
-        case "create":
-            answer = put(carol, at, back)
-        case _:
-            answer = put(carol, at, {how: "/box/o", **back})
-    assert answer.status_code in (201, 204), answer.text
-    assert value(dave, at) == ""
-    assert patch(carol, "box/?metadata=cdmi_acl", own(OWNERS)).status_code == 204
-    assert value(dave, at) == 403
-
-
-def test_the_list_of_the_disks_is_narrowed_by_what_was_read(admin: Client) -> None:
-    shown = list_of(admin, "disks/")
-    narrowed = [{**entry, "acemask": "0x9"} if entry["identifier"] == "GROUP@" else entry for entry in shown]
-    assert patch(admin, "disks/?metadata=cdmi_acl", {"metadata": {"cdmi_acl": narrowed}}).status_code == 204
-    assert [entry["acemask"] for entry in list_of(admin, "disks/")] == ["0x1f07ff", "0x9"]
-
-
-def test_what_a_containers_list_closed_is_closed_where_it_is_deserialized(carol: Client, dave: Client) -> None:
-    put(carol, "box/", own(OWNERS))
-    put(carol, "box/in/", {})
-    put(carol, "box/in/o", {"value": "carol's"})
-    put(carol, "box/s", {"serialize": "/box/in/"})
-    assert put(carol, "back/", {"deserialize": "/box/s"}).status_code == 201
-    assert (value(carol, "back/o"), value(dave, "back/o")) == ("carol's", 403)
-    assert patch(carol, "back/?metadata=cdmi_acl", {"metadata": {"cdmi_acl": None}}).status_code == 204
-    assert value(dave, "back/o") == "carol's", "it inherits what the container above it had, and has no list of its own"
-
-
-def test_what_only_its_id_leads_to_is_its_owners_alone(carol: Client, dave: Client, admin: Client) -> None:
-    put(carol, "o", {"value": "carol's"})
-    made = [
-        carol.send("POST", f"{ROOT}cdmi_objectid/", DATAOBJECT, body).json["objectID"]
-        for body in ({"value": "carol's"}, {"copy": "/o"}, {"move": "/o"})
-    ]
-    asked = {
-        "cdmi_queue_type": "cdmi_query_queue",
-        "cdmi_scope_specification": [{"metadata": {"cdmi_owner": f"== {carol.caller.user_name}"}}],
-        "cdmi_results_specification": {"objectID": ""},
-    }
-    assert dave.send("PUT", f"{ROOT}q", QUEUE, {"metadata": asked}).status_code == 201
-    dave.run_queries()
-    assert dave.send("GET", f"{ROOT}q?queueValues", QUEUE).json == {"queueValues": ""}
-    for path in (f"cdmi_objectid/{one}" for one in made):
-        assert (value(carol, path), value(dave, path), value(admin, path)) == ("carol's", 403, 403)
-        assert patch(dave, path, {"value": "dave's"}).status_code == 403
-        assert dave.plain("DELETE", ROOT + path).status_code == 403
-        assert patch(admin, f"{path}?metadata=cdmi_acl", own(OWNERS, ("GROUP@", READING, 0))).status_code == 204
-        assert value(dave, path) == "carol's"
-
-
-def test_a_move_to_an_id_gives_no_rights(carol: Client, dave: Client) -> None:
-    put(carol, "box/", own(OWNERS, ("GROUP@", MOVE | AceMask.DELETE_OBJECT, TO_ALL)))
-    put(carol, "box/o", {"value": "carol's"})
-    moved = dave.send("POST", f"{ROOT}cdmi_objectid/", DATAOBJECT, {"move": "/box/o"})
-    assert moved.status_code == 201
-    path = f"cdmi_objectid/{moved.json['objectID']}"
-    assert patch(dave, path, {"value": "dave's"}).status_code == 403
-    assert value(carol, path) == "carol's"
+def test_a_queue_with_values_is_deserialized_where_there_is_none(carol: Client) -> None:
+    arrays = {"value": ["a"], "valuetransferencoding": ["utf-8"], "mimetype": ["text/plain"]}
+    queue = json.dumps({"objectType": QUEUE, "metadata": {}, **arrays}).encode()
+    body = {"deserializevalue": base64.b64encode(queue).decode()}
+    assert carol.send("PUT", f"{ROOT}q", QUEUE, body, If_None_Match="*").status_code == 201
+    assert carol.send("GET", f"{ROOT}q?value", QUEUE).json == {"value": ["a"]}
